@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import { type ErrorCode, isErrorCode } from './errors.ts';
+
+/**
+ * The runtime's admin port: controller to runtime, bearer token, never the serving port.
+ *
+ * - `POST /admin/specialise` with SpecialiseRequest. Answer 200 is a stream of SpecialiseEvent, one JSON line
+ *   each, that ends with `ready` or `failed`. The first claim wins; the same claimId again is the same claim and
+ *   gets its events from the start; another claimId gets 409 `claim-conflict`; an epoch below the highest one
+ *   seen gets 409 `stale-epoch`. Breaking the connection does not stop the load.
+ * - `POST /admin/drain` with ClaimRequest: the serving port refuses new work with 503 `draining`; answers 200
+ *   `{drained: true}` once nothing is in flight, `{drained: false}` when the deadline passed first.
+ * - `POST /admin/recycle` with ClaimRequest: answers 202, then the process replaces itself and is a standby
+ *   again under a new incarnation. Only after a drain or a failed load.
+ * - `GET /admin/state` gives RuntimeState, `GET /metrics` Prometheus text (no token).
+ */
+export const ADMIN_PATHS = {
+  specialise: '/admin/specialise',
+  drain: '/admin/drain',
+  recycle: '/admin/recycle',
+  state: '/admin/state',
+} as const;
+
+const errorCodeSchema = z.custom<ErrorCode>(isErrorCode, 'expected an error code');
+
+/** Credentials and address of an S3 store; they travel with the claim and are never written to disk. */
+export const s3AccessSchema = z.object({
+  endpoint: z.string().optional(),
+  region: z.string().optional(),
+  accessKeyId: z.string().optional(),
+  secretAccessKey: z.string().optional(),
+  sessionToken: z.string().optional(),
+  /** Bucket in the host name instead of the path. */
+  virtualHosted: z.boolean().optional(),
+  anonymous: z.boolean().optional(),
+  /** False accepts any certificate. Default true. */
+  verifySsl: z.boolean().optional(),
+});
+export type S3Access = z.infer<typeof s3AccessSchema>;
+
+/** What a model URI was resolved to, kept with the revision so that a cached start asks no store. */
+export const modelIdentitySchema = z.object({
+  files: z.array(
+    z.object({
+      path: z.string(),
+      sizeBytes: z.number().int().nonnegative(),
+      /** ETag or version of the store, where it has one. */
+      version: z.string().optional(),
+      sha256: z.string().optional(),
+    }),
+  ),
+});
+export type ModelIdentity = z.infer<typeof modelIdentitySchema>;
+
+export const specialiseRequestSchema = z.object({
+  claimId: z.string().min(1),
+  /** Grows with each change of leadership (a restarted local controller counts as one). */
+  epoch: z.number().int().nonnegative(),
+  service: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }),
+  revision: z.string(),
+  model: z.object({
+    /** The name that OIP and V1 paths use. */
+    name: z.string().min(1),
+    uri: z.string().min(1),
+    identity: modelIdentitySchema.optional(),
+    sha256: z.string().optional(),
+    s3: s3AccessSchema.optional(),
+  }),
+  serving: z.object({
+    /** Requests at once; absent: what the runtime's instances take. */
+    containerConcurrency: z.number().int().positive().optional(),
+    instances: z.number().int().positive().optional(),
+    threadsPerInstance: z.number().int().positive().optional(),
+    requestTimeoutMs: z.number().positive(),
+  }),
+  /** The whole start must be over by then: fetch, creation and warm-up. */
+  startTimeoutMs: z.number().positive(),
+  /** `request`: one waits and is the warm-up; `run`: run the model once on made-up input before `ready`. */
+  warmUp: z.enum(['request', 'run']),
+  /** Where and with which token to push stats. */
+  stats: z.object({ url: z.string(), token: z.string() }),
+});
+export type SpecialiseRequest = z.infer<typeof specialiseRequestSchema>;
+
+/** `elapsedMs` counts from the receipt of the specialise call by the runtime's own clock. */
+export const specialiseEventSchema = z.discriminatedUnion('event', [
+  z.object({ event: z.literal('claimed'), elapsedMs: z.number() }),
+  z.object({
+    event: z.literal('fetched'),
+    elapsedMs: z.number(),
+    cached: z.boolean(),
+    sizeBytes: z.number(),
+    identity: modelIdentitySchema,
+  }),
+  z.object({ event: z.literal('created'), elapsedMs: z.number() }),
+  z.object({ event: z.literal('warmed'), elapsedMs: z.number() }),
+  z.object({ event: z.literal('ready'), elapsedMs: z.number(), capacity: z.number().int().positive() }),
+  z.object({ event: z.literal('failed'), elapsedMs: z.number(), code: errorCodeSchema, message: z.string() }),
+]);
+export type SpecialiseEvent = z.infer<typeof specialiseEventSchema>;
+
+export const claimRequestSchema = z.object({
+  claimId: z.string().min(1),
+  epoch: z.number().int().nonnegative(),
+  deadlineMs: z.number().nonnegative(),
+});
+export type ClaimRequest = z.infer<typeof claimRequestSchema>;
+
+export const runtimeStateSchema = z.object({
+  /** New with each incarnation of the process, `execve` included. */
+  incarnation: z.string(),
+  state: z.enum(['standby', 'specialising', 'ready', 'draining', 'failed']),
+  claim: z
+    .object({
+      claimId: z.string(),
+      epoch: z.number().int(),
+      serviceUid: z.string(),
+      revision: z.string(),
+      /** Present once ready. */
+      capacity: z.number().int().positive().optional(),
+    })
+    .optional(),
+  failure: z.object({ code: errorCodeSchema, message: z.string() }).optional(),
+  inFlight: z.number().int().nonnegative(),
+  residentBytes: z.number().int().nonnegative(),
+  /** Sources (URI without credentials) whose bytes are in the cache that this runtime uses. */
+  cachedModels: z.array(z.string()),
+});
+export type RuntimeState = z.infer<typeof runtimeStateSchema>;

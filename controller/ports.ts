@@ -1,0 +1,131 @@
+import type { ModelIdentity, SpecialiseEvent, SpecialiseRequest } from '../contracts/admin.ts';
+import type { InferenceService, InferenceServiceStatus } from '../crds/schema.ts';
+
+/**
+ * The ports of the controller: what its engine needs of the world. Two adapters carry out the same verbs:
+ * `adapters/local/` with processes and files of one machine, `adapters/kube/` with pods and the API server.
+ */
+
+/** Time as the engine sees it; a test turns it by hand. */
+export interface Clock {
+  /** Epoch ms with fractions, monotonic within a process. */
+  nowMs(): number;
+  /** Calls back once after `delayMs`; the returned function cancels. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+/** What a replica was started as, and so what may become of it: a standby is recycled, others are removed. */
+export type ReplicaOrigin = 'standby' | 'runtime' | 'container';
+
+/** A replica or standby as the platform sees it. `id` names one incarnation: a recycled process has a new one. */
+export interface ObservedReplica {
+  id: string;
+  origin: ReplicaOrigin;
+  state: 'starting' | 'standby' | 'specialising' | 'ready' | 'draining' | 'failed';
+  /** What the runtime itself says that it holds. */
+  claim?: { claimId: string; epoch: number; serviceUid: string; revision: string };
+  /** Set for origins `runtime` and `container`: whom it was started for. */
+  startedFor?: { serviceUid: string; revision: string };
+  /** `host:port` of the serving port, once it listens. */
+  address?: string;
+  /** As the runtime reports it; absent before it is ready and for foreign containers. */
+  capacity?: number;
+  /** Model URIs in the cache that this replica would use. */
+  cachedModels: readonly string[];
+  pid?: number;
+  failure?: { code: string; message: string };
+  sinceMs: number;
+}
+
+/** A validated service with everything it refers to resolved. */
+export interface ResolvedService {
+  uid: string;
+  /** Grows with each change of the spec. */
+  generation: number;
+  service: InferenceService;
+  /** Environment of the container, `valueFrom` and `envFrom` resolved. */
+  env: Readonly<Record<string, string>>;
+  s3?: SpecialiseRequest['model']['s3'];
+  warnings: readonly string[];
+}
+
+/** What happens outside, told to the engine in order. */
+export type PlatformEvent =
+  | { type: 'service-applied'; service: ResolvedService }
+  /** A manifest that doesn't validate. The service with that name, if there is one, serves on as it was. */
+  | { type: 'service-invalid'; namespace: string; name: string; problems: readonly string[] }
+  | { type: 'service-deleted'; uid: string }
+  | { type: 'replica-changed'; replica: ObservedReplica }
+  | { type: 'replica-gone'; id: string; reason: string }
+  /** All services and replicas that exist have been told; until then nothing may be started or removed. */
+  | { type: 'synced' };
+
+/** What a replica needs that starts as a process or pod of its own. */
+export interface ReplicaTemplate {
+  serviceUid: string;
+  namespace: string;
+  service: string;
+  revision: string;
+  origin: 'runtime' | 'container';
+  spec: InferenceService['spec']['predictor'];
+  env: Readonly<Record<string, string>>;
+}
+
+/** A revision as it is kept over restarts: on Kubernetes a ControllerRevision. */
+export interface StoredRevision {
+  number: number;
+  name: string;
+  /** Digest of the part of the spec that makes a revision. */
+  specHash: string;
+  /** The resolved service as of this revision. */
+  resolved: ResolvedService;
+  /** What the model URI was resolved to, once it was loaded. */
+  identity?: ModelIdentity;
+  /** Whether a replica of it was ever ready: only such a one is rolled back to. */
+  everReady: boolean;
+  failure?: { code: string; message: string; atMs: number };
+  createdAtMs: number;
+}
+
+/** One sentence about something that happened to a service, as a person reads it in `kubectl describe`. */
+export interface ServiceEvent {
+  type: 'Normal' | 'Warning';
+  reason: string;
+  message: string;
+}
+
+export interface Platform {
+  /** Begins to observe; `onEvent` is called for all that exists, then `synced`, then for each change. */
+  start(onEvent: (event: PlatformEvent) => void): Promise<void>;
+  /** This controller's claim to lead: grows with each controller that takes over. */
+  readonly epoch: number;
+  /** Starts a generic standby; it shows up as an observed replica with the returned id. */
+  createStandby(): Promise<{ id: string }>;
+  /** Starts a replica of its own for a revision that no standby fits. */
+  createReplica(template: ReplicaTemplate): Promise<{ id: string }>;
+  /** Names of the spec's fields that keep a standby from taking this revision; none: it fits. */
+  misfits(service: ResolvedService): readonly string[];
+  /**
+   * Has a runtime take a model. Resolves with the last event (`ready` or `failed`).
+   * @throws PilotlightError `claim-conflict`, `stale-epoch`, or `replica-failed` when it can't be reached.
+   */
+  specialise(
+    id: string,
+    request: SpecialiseRequest,
+    onEvent: (event: SpecialiseEvent) => void,
+  ): Promise<SpecialiseEvent>;
+  /** Resolves with false when requests were still in flight at the deadline. */
+  drain(id: string, claimId: string, deadlineMs: number): Promise<boolean>;
+  /** Puts a drained standby's process back to blank; it shows up again under a new id. */
+  recycle(id: string, claimId: string): Promise<void>;
+  /** Ends a replica for good: SIGTERM, then SIGKILL after a grace time. */
+  remove(id: string): Promise<void>;
+  /** Host names under which callers reach the service, and the URL for its status. */
+  addresses(namespace: string, name: string): { hosts: readonly string[]; url: string };
+  writeStatus(uid: string, status: InferenceServiceStatus): Promise<void>;
+  recordEvent(uid: string, event: ServiceEvent): void;
+  loadRevisions(uid: string): Promise<readonly StoredRevision[]>;
+  saveRevisions(uid: string, revisions: readonly StoredRevision[]): Promise<void>;
+  /** Stops observing. `remove`: ends all replicas as well; `leave`: they go on for the next controller. */
+  stop(replicas: 'remove' | 'leave'): Promise<void>;
+}

@@ -1,0 +1,72 @@
+import type { PilotlightError } from '../contracts/errors.ts';
+import type { ModelSignature } from './core/model-signature.ts';
+import type { Tensor } from './core/tensor.ts';
+
+/**
+ * What the runtime's server (HTTP, gRPC) needs of its engine (workers, sessions, life cycle), and nothing more.
+ */
+
+/** One inference as the server hands it over; tensors are already checked against the signature. */
+export interface InferenceCall {
+  inputs: readonly Tensor[];
+  /** Names of the wanted outputs; all when absent. */
+  outputs?: readonly string[];
+  /** Epoch-free deadline: `performance.now()` value after which the result is of no use. */
+  deadlineMs: number;
+  /** Aborted when the client left: a call that still waits for an instance is dropped at no cost. */
+  signal: AbortSignal;
+}
+
+export interface InferenceResult {
+  outputs: readonly Tensor[];
+  /** Waiting for a free instance. */
+  queuedMs: number;
+  /** In the worker. */
+  computeMs: number;
+}
+
+export interface LoadedModel {
+  name: string;
+  /** Version folders found, highest last; `['1']` for a plain file. */
+  versions: readonly string[];
+  signature: ModelSignature;
+  /** Requests at once that make sense: instances × batch, or the service's containerConcurrency. */
+  capacity: number;
+  sizeBytes: number;
+  /** @throws PilotlightError `inference-failed`, `inference-timeout`, `server-busy`, `client-closed`. */
+  infer(call: InferenceCall): Promise<InferenceResult>;
+}
+
+/** Whom this runtime serves under the platform; a runtime on its own serves anybody. */
+export interface Claim {
+  claimId: string;
+  epoch: number;
+  serviceUid: string;
+  revision: string;
+}
+
+/** What this process is doing now. */
+export type RuntimePhase =
+  | { phase: 'standby' }
+  | { phase: 'specialising'; modelName: string; claim: Claim | undefined }
+  | { phase: 'ready'; model: LoadedModel; claim: Claim | undefined }
+  | { phase: 'draining'; model: LoadedModel | undefined; claim: Claim | undefined }
+  | { phase: 'failed'; modelName: string; claim: Claim | undefined; error: PilotlightError };
+
+/** The engine as the server sees it. */
+export interface Engine {
+  readonly current: RuntimePhase;
+}
+
+/** The server as the life cycle sees it: counts for drain, stats and state. */
+export interface ServingLoad {
+  /** Requests that are being worked on, by how they came. Cumulative integrals since the last reset. */
+  snapshot(): {
+    direct: { requestSeconds: number; requests: number; inFlight: number };
+    proxied: { requestSeconds: number; requests: number; inFlight: number };
+  };
+  /** Begins the integrals anew, for a new claim. */
+  reset(): void;
+  /** Resolves with true once nothing is in flight, with false at the deadline. */
+  idle(deadlineMs: number): Promise<boolean>;
+}
