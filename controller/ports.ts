@@ -20,6 +20,10 @@ export type ReplicaOrigin = 'standby' | 'runtime' | 'container';
 /** A replica or standby as the platform sees it. `id` names one incarnation: a recycled process has a new one. */
 export interface ObservedReplica {
   id: string;
+  /**
+   * Name of the process or pod, which stays over recycles while `id` changes: quarantine and the cache go with it.
+   */
+  host: string;
   origin: ReplicaOrigin;
   state: 'starting' | 'standby' | 'specialising' | 'ready' | 'draining' | 'failed';
   /** What the runtime itself says that it holds. */
