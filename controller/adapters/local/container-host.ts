@@ -53,7 +53,7 @@ function withParentDeathSignal(argv: readonly string[]): readonly string[] {
 function start(argv: readonly string[], port: number): ChildProcess {
   const [command, ...rest] = withParentDeathSignal(argv);
   if (command === undefined) fail('no command was given after --');
-  const environment = { ...process.env, PORT: String(port) };
+  const environment: NodeJS.ProcessEnv = { ...process.env, PORT: String(port) };
   delete environment['PILOTLIGHT_ADMIN_TOKEN'];
   return spawn(command, rest, {
     stdio: ['ignore', 'inherit', 'inherit'],

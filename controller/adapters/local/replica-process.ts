@@ -132,24 +132,25 @@ function programArguments(
   state: StateFolder,
   settings: LaunchSettings,
   host: string,
-  wanted: Launch,
+  { command }: Launch,
 ): string[] {
-  const common = [
-    ...['--host', '127.0.0.1', '--record', recordPath(state, host)],
-    ...['--lifeline', settings.lifelinePath, '--lifeline-grace-ms', String(settings.lifelineGraceMs)],
-  ];
-  if (wanted.command !== undefined) {
-    const { argv, workingDir, startTimeoutMs } = wanted.command;
-    const place = workingDir === undefined ? [] : ['--working-dir', workingDir];
-    return [
-      ...[settings.containerProgram, ...common, ...place, '--start-timeout-ms', String(startTimeoutMs)],
-      ...['--', ...argv],
-    ];
+  const common = {
+    host: '127.0.0.1',
+    record: recordPath(state, host),
+    lifeline: settings.lifelinePath,
+    'lifeline-grace-ms': settings.lifelineGraceMs,
+  };
+  if (command !== undefined) {
+    const place = command.workingDir === undefined ? {} : { 'working-dir': command.workingDir };
+    const start = { 'start-timeout-ms': command.startTimeoutMs };
+    return [settings.containerProgram, ...flags({ ...common, ...place, ...start }), '--', ...command.argv];
   }
-  return [
-    ...[settings.runtimeProgram, '--standby', ...common, '--port', '0', '--admin-port', '0'],
-    ...['--cache-dir', settings.cacheDir, '--cache-max-bytes', String(settings.cacheMaxBytes)],
-  ];
+  const cache = { 'cache-dir': settings.cacheDir, 'cache-max-bytes': settings.cacheMaxBytes };
+  return [settings.runtimeProgram, '--standby', ...flags({ ...common, port: 0, 'admin-port': 0, ...cache })];
+}
+
+function flags(values: Readonly<Record<string, string | number>>): string[] {
+  return Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
 
 /** A replica as the engine sees it right after its start. */

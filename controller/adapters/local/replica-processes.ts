@@ -86,8 +86,8 @@ export class ReplicaProcesses {
       this.#logger.error({ host: owner.host, err: error }, 'a replica process could not be started');
       this.#ended(managed, `could not be started: ${error.message}`);
     });
-    child.once('exit', (code, signal) => {
-      this.#ended(managed, signal === null ? `exited with code ${code}` : `was killed by ${signal}`);
+    child.once('exit', (code, killedBy) => {
+      this.#ended(managed, killedBy === null ? `exited with code ${code}` : `was killed by ${killedBy}`);
     });
     this.#tell(managed);
     return { id: owner.id };
