@@ -12,6 +12,12 @@ export interface StoredFile {
   version: string | undefined;
 }
 
+export interface Listing {
+  /** The URI names this one file, not a folder that holds it. */
+  single: boolean;
+  files: StoredFile[];
+}
+
 /** First and last byte, both included, as in a Range header. */
 export interface ByteRange {
   first: number;
@@ -33,7 +39,7 @@ export interface ModelSource {
   /** For messages and logs: the URI without credentials. */
   readonly label: string;
   /** The file that the URI names, or every file below the folder or prefix that it names. */
-  list(signal: AbortSignal): Promise<StoredFile[]>;
+  list(signal: AbortSignal): Promise<Listing>;
   /** One file by relative path: external data beside a model. */
   stat(path: string, signal: AbortSignal): Promise<StoredFile>;
   /**
