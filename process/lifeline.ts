@@ -1,5 +1,8 @@
+import { createHash } from 'node:crypto';
 import { unlinkSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 /**
  * A lifeline is a Unix socket that a parent process holds and its descendants stay connected to. When the
@@ -13,7 +16,18 @@ export interface LifelineHolder {
 }
 
 /** Longest path of a Unix socket that Linux takes: 107 bytes and a final zero. */
-export const MAX_SOCKET_PATH_BYTES = 107;
+const MAX_SOCKET_PATH_BYTES = 107;
+
+/**
+ * Path for a Unix socket of `folder`: in it, or, when that would be too long for the kernel, in the system's
+ * temporary folder under a name that the path determines.
+ */
+export function socketPath(folder: string, name: string): string {
+  const wanted = join(folder, `${name}.sock`);
+  if (Buffer.byteLength(wanted) <= MAX_SOCKET_PATH_BYTES) return wanted;
+  const digest = createHash('sha256').update(folder).digest('hex').slice(0, 16);
+  return join(tmpdir(), `pilotlight-${digest}-${name}.sock`);
+}
 
 /**
  * Opens the lifeline at `path` and holds it until closed or until the process ends.

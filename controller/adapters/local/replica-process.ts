@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { commandFlags } from '../../../process/command-flags.ts';
 import { identify, stillRuns } from '../../../process/process-identity.ts';
 import type { ObservedReplica, ReplicaOrigin } from '../../ports.ts';
 import { readJson, type StateFolder, writeJson } from './state-folder.ts';
@@ -143,14 +144,19 @@ function programArguments(
   if (command !== undefined) {
     const place = command.workingDir === undefined ? {} : { 'working-dir': command.workingDir };
     const start = { 'start-timeout-ms': command.startTimeoutMs };
-    return [settings.containerProgram, ...flags({ ...common, ...place, ...start }), '--', ...command.argv];
+    return [
+      settings.containerProgram,
+      ...commandFlags({ ...common, ...place, ...start }),
+      '--',
+      ...command.argv,
+    ];
   }
   const cache = { 'cache-dir': settings.cacheDir, 'cache-max-bytes': settings.cacheMaxBytes };
-  return [settings.runtimeProgram, '--standby', ...flags({ ...common, port: 0, 'admin-port': 0, ...cache })];
-}
-
-function flags(values: Readonly<Record<string, string | number>>): string[] {
-  return Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  return [
+    settings.runtimeProgram,
+    '--standby',
+    ...commandFlags({ ...common, port: 0, 'admin-port': 0, ...cache }),
+  ];
 }
 
 /** A replica as the engine sees it right after its start. */

@@ -20,8 +20,8 @@ import {
 } from './replica-process.ts';
 import { listJson, removeFile, type StateFolder, writeJson } from './state-folder.ts';
 
-/** SIGTERM drains; what has not ended by then is killed. Below the 5 s within which the platform ends as a whole. */
-const TERMINATION_GRACE_MS = 4_000;
+/** SIGTERM drains; what has not ended by then is killed. The activators drain before, and all of it is to fit in 5 s. */
+const TERMINATION_GRACE_MS = 2_000;
 /** Adopted processes are no children of this controller: nothing tells when they end, so they are looked at. */
 const LOOK_INTERVAL_MS = 200;
 /** A process that has not said that it listens by then hangs. A hundred started at once on two cores take 6.4 s. */

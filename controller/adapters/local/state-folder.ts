@@ -1,8 +1,6 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { MAX_SOCKET_PATH_BYTES } from '../../../process/lifeline.ts';
 
 /**
  * Where the local platform keeps what must outlive a controller: its epoch, the services' identities and
@@ -23,17 +21,6 @@ export class StateFolder {
     for (const folder of [path, this.replicas, this.status, this.revisions]) {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
     }
-  }
-
-  /**
-   * Path for a Unix socket of this folder. The kernel takes 107 bytes; a folder deep down gets its sockets in
-   * the system's temporary folder, under a name that its path determines.
-   */
-  socketPath(name: string): string {
-    const wanted = join(this.path, `${name}.sock`);
-    if (Buffer.byteLength(wanted) <= MAX_SOCKET_PATH_BYTES) return wanted;
-    const digest = createHash('sha256').update(this.path).digest('hex').slice(0, 16);
-    return join(tmpdir(), `pilotlight-${digest}-${name}.sock`);
   }
 
   /** Counts up the epoch: each controller that takes over gets a higher one than all before. */
