@@ -1,18 +1,45 @@
-# Every target works on a fresh machine with Node >= 20, npm and make: the first one that needs
-# packages installs them, once. The `node` package brings the Node that everything runs on.
+# Every target works on a fresh machine with Node >= 20, npm and make: the first one that needs packages
+# installs them, once. The `node` package brings the Node that everything runs on.
 SHELL := /bin/bash
-BIN := node_modules/.bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+# onnxruntime-node brings its CPU engine in the package; its install script would only fetch CUDA.
 export ONNXRUNTIME_NODE_INSTALL := skip
 
-.PHONY: check
 INSTALLED := node_modules/.package-lock.json
+
+.PHONY: help install demo test check format generate bench clean
+
+help: ## What there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+install: $(INSTALLED) ## Install the packages that the lockfile names
 
 $(INSTALLED): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-check: $(INSTALLED)
+demo: $(INSTALLED) ## Serve a real model from nothing, watch it scale, put it out (KEEP=1 stays up)
+	@node cli/demo/main.ts $(if $(KEEP),--keep)
+
+test: $(INSTALLED) ## All tests: units, properties, and whole platforms on this machine
+	@node e2e/run-tests.ts
+
+check: $(INSTALLED) ## Types, lint, format, borders, generated files, unused code
 	tsc -p .
 	oxlint --type-aware --deny-warnings
 	biome check --error-on-warnings .
+	node crds/generate.ts --check
+	knip
+	vitest run --project unit e2e/structure
+
+format: $(INSTALLED) ## Write the format that `make check` wants
+	biome check --write .
+
+generate: $(INSTALLED) ## Write the files that are generated from schemas
+	node crds/generate.ts
+
+bench: $(INSTALLED) ## Run a benchmark: make bench WHAT=cold-start (or warm, queue, scale, all)
+	@node bench/main.ts $(WHAT)
+
+clean: ## Remove what was installed and built
+	rm -rf node_modules coverage
