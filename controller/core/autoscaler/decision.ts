@@ -1,5 +1,6 @@
 import type { DelayEntry } from './delay-window.ts';
 import type { Panic } from './panic.ts';
+import type { ScaleMetric } from './spec.ts';
 import type { LoadWindow } from './windows.ts';
 
 /**
@@ -18,7 +19,10 @@ export interface LoadSample {
 
 /** What the autoscaler is told: the load since it was last asked, and how things stand now. */
 export interface Observation {
-  /** Empty means "don't know", not "no load": an idle revision is one whose sources report zeros. */
+  /**
+   * Empty means "don't know", not "no load": an idle revision is one whose sources report zeros, at
+   * least once in a stable window.
+   */
   readonly samples: readonly LoadSample[];
   /** `undefined` when it could not be found out. */
   readonly readyReplicas: number | undefined;
@@ -42,6 +46,8 @@ export interface AutoscalerState {
   /** Its own time = the caller's + this. Its own never goes back, so a clock set back stops it instead. */
   readonly clockOffsetMs: number;
   readonly nowMs: number;
+  /** The unit of both windows. */
+  readonly metric: ScaleMetric;
   readonly stable: LoadWindow;
   readonly panicLoad: LoadWindow;
   readonly panic: Panic | undefined;

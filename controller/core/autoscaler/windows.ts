@@ -24,6 +24,12 @@ export interface WindowSample {
   readonly value: number;
 }
 
+export interface Average {
+  readonly value: number;
+  /** How much of the window has been filled. */
+  readonly overMs: number;
+}
+
 /** KPA's averages carry six digits, cut off: 0.1 + 0.2 = 0.30000000000000004 must not cost a replica. */
 const PRECISION = 1e6;
 
@@ -40,7 +46,8 @@ export function record(window: LoadWindow, samples: readonly WindowSample[]): Lo
   const buckets = [...window.buckets];
   let covered = window.covered;
   for (const sample of samples) {
-    if (sample.intervalMs > 0) covered = add(buckets, covered, sample);
+    // A sample without length has no integral.
+    if (sample.endMs - sample.intervalMs < sample.endMs) covered = add(buckets, covered, sample);
   }
   return { buckets, covered };
 }
@@ -70,14 +77,14 @@ function add(buckets: number[], covered: Span | undefined, sample: WindowSample)
     const at = slot(bucket, size);
     buckets[at] = (buckets[at] ?? 0) + (sample.value * (to - from)) / 1000;
   }
-  return { firstMs: Math.max(oldest * BUCKET_MS, Math.min(span.firstMs, startMs)), lastMs: span.lastMs };
+  return { firstMs: Math.min(span.firstMs, startMs), lastMs: span.lastMs };
 }
 
 /**
  * The average over the part of the window that has been filled; `undefined` when nothing has come for a
  * whole window: that is "don't know", not 0. After 10 samples of 6 in a 60 s window it is 6, not 1.
  */
-export function average(window: LoadWindow, nowMs: number): number | undefined {
+export function average(window: LoadWindow, nowMs: number): Average | undefined {
   const { buckets, covered } = window;
   if (covered === undefined) return undefined;
   const size = buckets.length;
@@ -87,7 +94,8 @@ export function average(window: LoadWindow, nowMs: number): number | undefined {
   const startMs = Math.max(covered.firstMs, (end - size + 1) * BUCKET_MS);
   let total = 0;
   for (let bucket = bucketOf(startMs); bucket <= newest; bucket++) total += buckets[slot(bucket, size)] ?? 0;
-  return Math.floor(((total * 1000) / (covered.lastMs - startMs)) * PRECISION) / PRECISION;
+  const overMs = covered.lastMs - startMs;
+  return { value: Math.floor(((total * 1000) / overMs) * PRECISION) / PRECISION, overMs };
 }
 
 /** The same data in a window of another length: a longer one keeps all, a shorter one the newest. */
