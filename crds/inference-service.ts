@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import { durationOrSeconds, fields, optional, refuse, text, unsupported } from './fields.ts';
+import { type ModelSpec, modelSchema, OTHER_FRAMEWORKS, onnxSchema, otherFrameworkShape } from './model.ts';
+import { type Container, containerSchema, podShape } from './pod-fields.ts';
+import { scalingSchema } from './scaling.ts';
+
+export const API_GROUP = 'serving.pilotlight.dev';
+export const API_VERSION = `${API_GROUP}/v1alpha1`;
+export const KIND = 'InferenceService';
+
+/**
+ * Longest name of a service. Names of pods add revision, slot and incarnation and must stay a DNS label of
+ * 63 characters: 45 + "-00001" + "-0000" + "-00000" = 62.
+ */
+export const MAX_NAME_LENGTH = 45;
+export const NAME_PATTERN = '^[a-z]([-a-z0-9]*[a-z0-9])?$';
+
+const SCALE_METRICS_LATER = new Set(['cpu', 'memory']);
+
+const scaleMetric = z
+  .enum(['concurrency', 'rps', 'cpu', 'memory'])
+  .superRefine((metric, context) => {
+    if (SCALE_METRICS_LATER.has(metric)) {
+      refuse(context, {
+        refusal: 'not-supported-yet',
+        value: `"${metric}"`,
+        instead: 'concurrency and rps are',
+      });
+    }
+  })
+  .default('concurrency')
+  .describe('What the autoscaler counts: requests at once, or requests per second.')
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: "self in ['concurrency', 'rps']",
+        message: 'not supported yet: spec.predictor.scaleMetric cpu and memory (concurrency and rps are)',
+      },
+    ],
+  }) as unknown as z.ZodDefault<z.ZodEnum<{ concurrency: 'concurrency'; rps: 'rps' }>>;
+
+const predictorSchema = fields({
+  model: optional(modelSchema).describe('A model that Pilotlight’s own runtime serves.'),
+  onnx: optional(onnxSchema).describe('Older way to write model with modelFormat {name: onnx}.'),
+  ...otherFrameworkShape,
+  containers: optional(z.array(containerSchema).min(1))
+    .describe('A container of your own that serves HTTP, instead of a model.')
+    .meta({ maxItems: 1 }),
+  minReplicas: z.int().min(0).max(10_000).default(0).describe('0 lets the service go to zero.'),
+  maxReplicas: z.int().min(0).max(10_000).default(0).describe('0: no bound.'),
+  scaleTarget: optional(z.int().min(1).max(1_000_000)).describe(
+    'Load per replica that the autoscaler aims at: requests at once, or per second.',
+  ),
+  scaleMetric,
+  containerConcurrency: z
+    .int()
+    .min(0)
+    .max(1_000)
+    .default(0)
+    .describe('Requests at once that one replica takes; 0: as many as the runtime reports.'),
+  timeout: durationOrSeconds({ min: '1ms', max: '24h' })
+    .prefault(300)
+    .describe('Longest time that a replica may take for a request: whole seconds or a duration.'),
+  canaryTrafficPercent: optional(z.int().min(0).max(100)).describe(
+    'Share of the traffic that the latest revision gets; the rest stays with the one before.',
+  ),
+  scaling: scalingSchema.prefault({}).describe('Settings of the autoscaler, the queue and the cold start.'),
+  labels: optional(z.record(text(317), text(63))).describe('Labels of the replicas’ pods.'),
+  annotations: optional(z.record(text(317), text(65_536))).describe('Annotations of the replicas’ pods.'),
+  ...podShape,
+  batcher: unsupported('object'),
+  logger: unsupported('object'),
+  workerSpec: unsupported('object'),
+  autoScaling: unsupported('object'),
+  scaleMetricType: unsupported('string'),
+  deploymentStrategy: unsupported('object'),
+  storageUris: unsupported('array'),
+})
+  .superRefine((predictor, context) => {
+    const given = (['model', 'onnx', 'containers'] as const).filter((name) => predictor[name] !== undefined);
+    const isOtherFramework = OTHER_FRAMEWORKS.some((name) => predictor[name] !== undefined);
+    if (given.length !== 1 && !isOtherFramework) {
+      const found = given.length === 0 ? 'none of them' : given.join(' and ');
+      const message = `expected exactly one of model, onnx and containers, got ${found}`;
+      refuse(context, { refusal: 'message', message }, given.slice(1));
+    }
+    if (predictor.containers !== undefined && predictor.containers.length > 1) {
+      refuse(context, { refusal: 'not-supported-yet' }, ['containers', 1]);
+    }
+    if (predictor.maxReplicas !== 0 && predictor.maxReplicas < predictor.minReplicas) {
+      const message = `expected at least minReplicas (${predictor.minReplicas}) or 0, got ${predictor.maxReplicas}`;
+      refuse(context, { refusal: 'message', message }, ['maxReplicas']);
+    }
+  })
+  .transform(({ model, onnx, containers, timeout, ...rest }) => {
+    const workload: Workload =
+      containers === undefined
+        ? {
+            model: model ?? {
+              modelFormat: { name: 'onnx' as const },
+              ...(onnx as Omit<ModelSpec, 'modelFormat'>),
+            },
+          }
+        : { containers: containers as [Container] };
+    return { ...rest, timeoutMs: timeout, ...workload };
+  });
+
+/** What a replica runs: a model in our runtime, or one container of the user's own. */
+type Workload = { model: ModelSpec; containers?: undefined } | { model?: undefined; containers: [Container] };
+
+export const specSchema = fields({
+  predictor: predictorSchema.describe('What answers the requests.'),
+  transformer: unsupported('object'),
+  explainer: unsupported('object'),
+});
+
+const stringMap = z.record(text(317), z.string().max(262_144));
+const managed = z.unknown();
+
+/** Metadata as a manifest or the API server gives it; only what is read here appears in the parsed form. */
+export const metadataSchema = fields({
+  name: text(MAX_NAME_LENGTH).regex(
+    new RegExp(NAME_PATTERN),
+    'expected lower-case letters, digits and "-", beginning with a letter and not ending with "-"',
+  ),
+  namespace: text(63)
+    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'expected lower-case letters, digits and "-"')
+    .default('default'),
+  labels: stringMap.default({}),
+  annotations: stringMap.default({}),
+  uid: optional(z.string().max(128)),
+  generation: optional(z.int()),
+  resourceVersion: optional(z.string().max(128)),
+  creationTimestamp: optional(z.string().max(64).nullable()),
+  deletionTimestamp: optional(z.string().max(64).nullable()),
+  deletionGracePeriodSeconds: optional(managed),
+  finalizers: optional(z.array(z.string().max(317)).max(100)),
+  ownerReferences: optional(managed),
+  managedFields: optional(managed),
+  selfLink: optional(managed),
+  generateName: unsupported('string'),
+}).transform(
+  ({
+    deletionGracePeriodSeconds: _grace,
+    ownerReferences: _owners,
+    managedFields: _managed,
+    selfLink: _link,
+    ...rest
+  }) => rest,
+);
+
+export const inferenceServiceSchema = fields({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.literal(KIND),
+  metadata: metadataSchema,
+  spec: specSchema,
+  status: optional(z.unknown()),
+}).transform(({ status: _status, ...rest }) => rest);
+
+/** A service in its parsed form: defaults filled in, durations in milliseconds, quantities as numbers. */
+export type InferenceService = z.output<typeof inferenceServiceSchema>;
+/** A service as a manifest writes it. */
+export type InferenceServiceInput = z.input<typeof inferenceServiceSchema>;
+export type PredictorSpec = InferenceService['spec']['predictor'];
