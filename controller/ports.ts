@@ -56,7 +56,10 @@ export interface ResolvedService {
 /** What happens outside, told to the engine in order. */
 export type PlatformEvent =
   | { type: 'service-applied'; service: ResolvedService }
-  /** A manifest that doesn't validate. The service with that name, if there is one, serves on as it was. */
+  /**
+   * A manifest that doesn't validate. The service with that name, if there is one, serves on as it was. No
+   * problems: the bad manifest of a service that never was good is gone.
+   */
   | { type: 'service-invalid'; namespace: string; name: string; problems: readonly string[] }
   | { type: 'service-deleted'; uid: string }
   | { type: 'replica-changed'; replica: ObservedReplica }
@@ -87,6 +90,8 @@ export interface StoredRevision {
   identity?: ModelIdentity;
   /** Whether a replica of it was ever ready: only such a one is rolled back to. */
   everReady: boolean;
+  /** When it was last given all of the traffic; the newest such revision is what a canary is compared with. */
+  rolledOutAtMs?: number;
   failure?: { code: string; message: string; atMs: number };
   createdAtMs: number;
 }
