@@ -11,8 +11,8 @@ import type { ByteRange, ModelSource, RangeBody, StorageLimits, StoredFile } fro
 export interface FetchFileOptions {
   source: ModelSource;
   file: StoredFile;
-  /** Where the bytes go; a sidecar lies beside it until the file is complete. */
-  destination: string;
+  /** Where the bytes go, and where the record of those that are there is kept. */
+  destination: { path: string; sidecar: string };
   limits: StorageLimits;
   signal: AbortSignal;
   /** Lower-case hex; checked over the bytes on disk before this returns. */
@@ -32,6 +32,8 @@ class WholeFileAnswer extends Error {
 }
 
 const WRITE_BYTES = 1024 ** 2;
+/** Less than this before a connection breaks is no progress: a server that sends a byte at a time would never end. */
+const PROGRESS_BYTES = 64 * 1024;
 
 /**
  * Fetches one file: several ranges at once, each failure retried from the byte that it reached, resumed where
@@ -70,6 +72,8 @@ class FileFetch {
   private readonly inFlight = new Set<ByteRange>();
   private chunkBytes: number;
   private failuresInARow = 0;
+  private resumable = true;
+  private lastChunk = { bytes: 1, elapsedMs: 1 };
 
   constructor(options: FetchFileOptions, part: PartFile) {
     this.options = options;
@@ -129,8 +133,6 @@ class FileFetch {
     }
   }
 
-  private lastChunk = { bytes: 1, elapsedMs: 1 };
-
   private async untilDone(chunk: ByteRange, signal: AbortSignal): Promise<void> {
     let next = chunk.first;
     const startedAtMs = performance.now();
@@ -147,12 +149,15 @@ class FileFetch {
         );
       }
     });
+    this.failuresInARow = 0;
     this.lastChunk = { bytes: chunk.last - chunk.first + 1, elapsedMs: performance.now() - startedAtMs };
   }
 
   /** The whole file as one stream, from the start at each try: a server without ranges cannot resume. */
   private async whole(first: RangeBody | undefined): Promise<number> {
     const { source, file, signal, limits } = this.options;
+    this.resumable = false;
+    this.failuresInARow = 0;
     let ready = first;
     let size = 0;
     await this.retrying(signal, async () => {
@@ -195,7 +200,7 @@ class FileFetch {
       heldBytes = 0;
       at += written;
       this.fetchedBytes += written;
-      this.failuresInARow = 0;
+      if (this.resumable && written >= PROGRESS_BYTES) this.failuresInARow = 0;
       onBytes(written);
       this.options.onProgress?.(this.part.bytesDone);
     };
@@ -230,7 +235,7 @@ class FileFetch {
         if (!(error instanceof ModelUnreachableError) || !error.retryable) throw error;
         this.failuresInARow += 1;
         // Parallel connections fail together: a server that is gone takes `attempts` rounds of them.
-        const round = Math.ceil(this.failuresInARow / limits.ranges);
+        const round = Math.ceil(this.failuresInARow / (this.resumable ? limits.ranges : 1));
         if (round >= limits.attempts) throw error;
         await pauseBeforeRetry(round, error, {
           attempts: limits.attempts,

@@ -1,6 +1,12 @@
+import { join } from 'node:path';
 import type { ModelIdentity, S3Access } from '../../contracts/admin.ts';
-import { UnsupportedModelError } from './errors.ts';
-import type { FetchProgress, StorageLimits } from './storage-types.ts';
+import { InvalidModelUriError, ModelNotFoundError, ModelUnreachableError } from './errors.ts';
+import { openLocal } from './open-local.ts';
+import { openRemote } from './open-remote.ts';
+import { HttpSource } from './sources/http.ts';
+import { S3Source } from './sources/s3.ts';
+import { DEFAULT_STORAGE_LIMITS, type FetchProgress, type StorageLimits } from './storage-types.ts';
+import { parseModelUri, redactUri } from './uri.ts';
 
 export interface StorageCredentials {
   s3?: S3Access;
@@ -35,6 +41,7 @@ export interface OpenedModel {
   identity: ModelIdentity;
   /** True when no byte was fetched for this call. */
   fromCache: boolean;
+  /** How long openModel took, waiting for another process that fetched it included. */
   fetchMs: number;
   /** Ends the lease that keeps the files from being evicted. Idempotent. */
   release(): Promise<void>;
@@ -48,5 +55,85 @@ export interface OpenedModel {
  *   cache-full or cache-not-writable; the signal's reason when it is aborted.
  */
 export async function openModel(options: OpenModelOptions): Promise<OpenedModel> {
-  throw new UnsupportedModelError(`cannot open ${options.uri} yet`);
+  const startedAtMs = performance.now();
+  const limits: StorageLimits = { ...DEFAULT_STORAGE_LIMITS, ...options.limits };
+  const uri = parseModelUri(options.uri);
+  const sha256 = chosenDigest(uri.sha256, options);
+  const deadline = new AbortController();
+  const label = redactUri(options.uri).replace(/#sha256=.*$/, '');
+  const timer = setTimeout(() => {
+    const why = `${label} was not there after ${limits.overallTimeoutMs} ms; raise the timeout or move the model closer`;
+    deadline.abort(new ModelUnreachableError(why, { retryable: false }));
+  }, limits.overallTimeoutMs);
+  const signal = options.signal ? AbortSignal.any([options.signal, deadline.signal]) : deadline.signal;
+  const { version, identity } = options;
+  try {
+    signal.throwIfAborted();
+    if (uri.scheme === 'file') {
+      const local = await openLocal({ path: uri.path, sha256, version, identity, limits, signal });
+      return opened({ ...local, fromCache: true, startedAtMs, release: () => Promise.resolve() });
+    }
+    const source =
+      uri.scheme === 's3'
+        ? new S3Source(uri, options.credentials?.s3 ?? {}, limits)
+        : new HttpSource(uri.url, options.credentials?.httpHeaders ?? {}, limits);
+    const { leased, fetchedBytes } = await openRemote({
+      source,
+      uri: label,
+      origin: uri.scheme === 's3' ? originOfS3(uri, options.credentials?.s3) : redactUri(uri.url),
+      cacheDir: options.cacheDir,
+      sha256,
+      version,
+      identity,
+      limits,
+      signal,
+      onProgress: options.onProgress,
+    });
+    const files = leased.identity.files.map((file) => join(leased.folder, file.path));
+    const release = () => leased.release();
+    return opened({ files, identity: leased.identity, fromCache: fetchedBytes === 0, startedAtMs, release });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function opened(parts: {
+  files: string[];
+  identity: ModelIdentity;
+  fromCache: boolean;
+  startedAtMs: number;
+  release: () => Promise<void>;
+}): OpenedModel {
+  const { files, identity, fromCache, release } = parts;
+  const [modelPath] = files;
+  if (modelPath === undefined) throw new ModelNotFoundError('the cache entry of the model holds no file');
+  return {
+    modelPath,
+    files,
+    sizeBytes: identity.files.reduce((sum, file) => sum + file.sizeBytes, 0),
+    identity,
+    fromCache,
+    fetchMs: performance.now() - parts.startedAtMs,
+    release,
+  };
+}
+
+/** Two endpoints may hold buckets of one name: the endpoint belongs to the identity of the source. */
+function originOfS3(uri: { bucket: string; key: string }, access: S3Access | undefined): string {
+  const endpoint = access?.endpoint;
+  return `s3://${uri.bucket}/${uri.key}${endpoint === undefined ? '' : `@${new URL(endpoint).host}`}`;
+}
+
+function chosenDigest(inUri: string | undefined, options: OpenModelOptions): string | undefined {
+  const given = options.sha256?.toLowerCase();
+  if (given !== undefined && !/^[0-9a-f]{64}$/.test(given)) {
+    throw new InvalidModelUriError(`expected a sha256 of 64 hex digits, got "${given}"`);
+  }
+  if (given !== undefined && inUri !== undefined && given !== inUri) {
+    throw new InvalidModelUriError(`the URI says sha256 ${inUri}, the option ${given}; give one of them`);
+  }
+  return given ?? inUri ?? options.identity?.files[0]?.sha256;
 }

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { addRange, type ByteRanges, countBytes, missingRanges } from './byte-ranges.ts';
 import { onCacheDisk } from './cache-disk.ts';
 import { ModelChangedError } from './errors.ts';
+import { bootId } from './process-mark.ts';
 import type { StoredFile } from './storage-types.ts';
 
 const sidecarSchema = z.object({
@@ -32,23 +32,30 @@ export class PartFile {
   private ranges: ByteRanges;
   private savedAtMs = 0;
 
-  private constructor(path: string, handle: FileHandle, file: StoredFile, ranges: ByteRanges) {
-    this.path = path;
-    this.sidecarPath = sidecarOf(path);
+  private constructor(
+    place: { path: string; sidecar: string },
+    handle: FileHandle,
+    file: StoredFile,
+    ranges: ByteRanges,
+  ) {
+    this.path = place.path;
+    this.sidecarPath = place.sidecar;
     this.handle = handle;
     this.file = file;
     this.ranges = ranges;
   }
 
   /** Opens what an earlier try left behind where it is of the same content, else starts afresh. */
-  static async open(path: string, file: StoredFile): Promise<PartFile> {
+  static async open(place: { path: string; sidecar: string }, file: StoredFile): Promise<PartFile> {
+    const { path, sidecar } = place;
     return onCacheDisk(path, async () => {
       await mkdir(dirname(path), { recursive: true });
-      const ranges = await resumable(path, file);
+      await mkdir(dirname(sidecar), { recursive: true });
+      const ranges = await resumable(place, file);
       const handle = await open(path, ranges.length > 0 ? 'r+' : 'w+');
-      if (ranges.length === 0) await rm(sidecarOf(path), { force: true });
+      if (ranges.length === 0) await rm(sidecar, { force: true });
       if (file.sizeBytes !== undefined) await handle.truncate(file.sizeBytes);
-      return new PartFile(path, handle, file, ranges);
+      return new PartFile(place, handle, file, ranges);
     });
   }
 
@@ -102,7 +109,7 @@ export class PartFile {
 
   /**
    * Makes sure that every byte up to `sizeBytes` has been written and that the file is exactly so long, and
-   * puts it on the disk itself.
+   * puts it on the disk itself. The sidecar stays, so that a later try finds the file whole.
    */
   async complete(sizeBytes: number): Promise<void> {
     const missing = missingRanges(this.ranges, sizeBytes)[0];
@@ -114,6 +121,7 @@ export class PartFile {
         throw new ModelChangedError(`${this.path} has ${size} bytes instead of ${sizeBytes}`);
       await this.handle.sync();
     });
+    await this.save();
   }
 
   async close(): Promise<void> {
@@ -121,13 +129,12 @@ export class PartFile {
   }
 }
 
-export function sidecarOf(path: string): string {
-  return `${path}.ranges`;
-}
-
-async function resumable(path: string, file: StoredFile): Promise<ByteRanges> {
+async function resumable(
+  { path, sidecar }: { path: string; sidecar: string },
+  file: StoredFile,
+): Promise<ByteRanges> {
   try {
-    const saved = sidecarSchema.parse(JSON.parse(await readFile(sidecarOf(path), 'utf8')));
+    const saved = sidecarSchema.parse(JSON.parse(await readFile(sidecar, 'utf8')));
     const same =
       saved.sizeBytes === file.sizeBytes && saved.version === file.version && saved.bootId === bootId();
     if (!same) return [];
@@ -153,16 +160,4 @@ function afterBytes(chunks: Buffer[], written: number): Buffer[] {
     left -= chunk.length;
   }
   return [];
-}
-
-let knownBootId: string | undefined;
-
-/** Identifies this boot of this machine. Where the system has none, a value that never matches a saved one. */
-function bootId(): string {
-  try {
-    knownBootId ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    knownBootId = `none-${process.pid}-${Date.now()}`;
-  }
-  return knownBootId;
 }

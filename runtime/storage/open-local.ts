@@ -1,0 +1,58 @@
+import type { ModelIdentity } from '../../contracts/admin.ts';
+import { ModelChangedError, ModelDigestMismatchError, ModelTooLargeError } from './errors.ts';
+import { externalFilesOf, resolveExternal } from './external-files.ts';
+import { sha256OfFile } from './fetch-file.ts';
+import { fileIdentity, sameFile } from './identity.ts';
+import { decideLayout } from './layout.ts';
+import { FileSource } from './sources/file.ts';
+import type { StorageLimits } from './storage-types.ts';
+
+/**
+ * A model on this machine's own disk, used where it lies. Nothing is copied, leased or evicted, so whoever
+ * truncates the file under a running session kills that process: replace model files by rename.
+ */
+export async function openLocal(request: {
+  path: string;
+  sha256: string | undefined;
+  version: string | undefined;
+  identity: ModelIdentity | undefined;
+  limits: StorageLimits;
+  signal: AbortSignal;
+}): Promise<{ modelPath: string; files: string[]; identity: ModelIdentity }> {
+  const { sha256, limits, signal } = request;
+  const source = new FileSource(request.path, limits);
+  const { single, files: listed } = await source.list(signal);
+  const { model } = decideLayout(listed, { label: source.label, single, version: request.version });
+  const modelPath = source.localPath(model.path);
+  const external = await externalFilesOf(modelPath, model.path, modelPath);
+  const weights = await resolveExternal(external, (path) => source.stat(path, signal), modelPath);
+  const all = [model, ...weights];
+  const sizeBytes = all.reduce((sum, file) => sum + (file.sizeBytes ?? 0), 0);
+  if (sizeBytes > limits.modelBytes) {
+    throw new ModelTooLargeError(
+      `${source.label} has ${sizeBytes} bytes; the limit for a model is ${limits.modelBytes}`,
+    );
+  }
+  if (sha256 !== undefined) {
+    const found = await sha256OfFile(modelPath, signal);
+    if (found !== sha256) {
+      throw new ModelDigestMismatchError(`${source.label} has the sha256 ${found}; expected ${sha256}`);
+    }
+  }
+  const identity = { files: all.map((file, index) => fileIdentity(file, index === 0 ? sha256 : undefined)) };
+  if (request.identity !== undefined) refuseChanged(request.identity, identity, source.label);
+  return { modelPath, files: all.map((file) => source.localPath(file.path)), identity };
+}
+
+function refuseChanged(expected: ModelIdentity, found: ModelIdentity, label: string): void {
+  const same =
+    expected.files.length === found.files.length &&
+    expected.files.every((file, index) => {
+      const other = found.files[index];
+      return other !== undefined && sameFile(file, other);
+    });
+  if (same) return;
+  throw new ModelChangedError(
+    `${label} has changed since its revision was made; apply the service again, or put new models under new names`,
+  );
+}

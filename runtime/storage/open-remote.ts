@@ -1,0 +1,265 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ModelIdentity } from '../../contracts/admin.ts';
+import {
+  ModelChangedError,
+  ModelLayoutError,
+  ModelNotFoundError,
+  ModelNotOnnxError,
+  ModelTooLargeError,
+} from './errors.ts';
+import { externalFilesOf, refuseShort, resolveExternal } from './external-files.ts';
+import { fetchFile } from './fetch-file.ts';
+import {
+  checkIdentity,
+  entryKey,
+  fetchKey,
+  fileIdentity,
+  sameFile,
+  storedFile,
+  unversioned,
+} from './identity.ts';
+import { decideLayout } from './layout.ts';
+import { type LeasedModel, ModelCache } from './model-cache.ts';
+import { retrying } from './retry.ts';
+import type { FetchProgress, ModelSource, StorageLimits, StoredFile } from './storage-types.ts';
+
+export interface RemoteRequest {
+  source: ModelSource;
+  /** Without credentials and digest. */
+  uri: string;
+  /** The same with the store's address where the URI does not hold it; part of the cache key. */
+  origin: string;
+  cacheDir: string;
+  sha256: string | undefined;
+  version: string | undefined;
+  identity: ModelIdentity | undefined;
+  limits: StorageLimits;
+  signal: AbortSignal;
+  onProgress: ((progress: FetchProgress) => void) | undefined;
+}
+
+/** What is to be fetched: the model, and how to find what lies beside it. */
+interface Target {
+  model: StoredFile;
+  find(path: string): Promise<StoredFile>;
+  /** Set when the caller, not the store, says what the files are. */
+  pinned: ModelIdentity | undefined;
+}
+
+/** A model from a store: from the cache where it is there, else fetched into it by just one process. */
+export async function openRemote(
+  request: RemoteRequest,
+): Promise<{ leased: LeasedModel; fetchedBytes: number }> {
+  const cache = new ModelCache(request.cacheDir);
+  if (request.identity !== undefined) {
+    checkIdentity(request.identity);
+    const leased = await cache.lease(entryKey(request.origin, request.identity));
+    if (leased !== undefined) return { leased, fetchedBytes: 0 };
+    return new RemoteModel(request, cache, pinnedTarget(request.identity)).open();
+  }
+  const known = await byDigest(cache, request.sha256);
+  if (known !== undefined) return { leased: known, fetchedBytes: 0 };
+  try {
+    return await new RemoteModel(request, cache, await resolveTarget(request)).open();
+  } catch (error) {
+    // Replaced at the store while it was fetched. Nobody asked for the old one: take the new one, once.
+    if (!(error instanceof ModelChangedError)) throw error;
+    return new RemoteModel(request, cache, await resolveTarget(request)).open();
+  }
+}
+
+/** A digest says all about a model in one file, wherever it comes from: no need to ask the store. */
+async function byDigest(cache: ModelCache, sha256: string | undefined): Promise<LeasedModel | undefined> {
+  if (sha256 === undefined) return undefined;
+  for (const { key, identity } of await cache.list()) {
+    if (identity.files.length === 1 && identity.files[0]?.sha256 === sha256) return cache.lease(key);
+  }
+  return undefined;
+}
+
+function pinnedTarget(identity: ModelIdentity): Target {
+  const [first] = identity.files;
+  if (first === undefined) throw new ModelNotFoundError('the model identity names no file');
+  const find = async (path: string) => {
+    const file = identity.files.find((candidate) => candidate.path === path);
+    if (file === undefined) throw new ModelNotFoundError(`${path} is not part of the model's identity`);
+    return storedFile(file);
+  };
+  return { model: storedFile(first), find, pinned: identity };
+}
+
+async function resolveTarget(request: RemoteRequest): Promise<Target> {
+  const { source, limits, signal } = request;
+  const retry = { attempts: limits.attempts, backoffMs: limits.backoffMs, signal };
+  const { single, files } = await retrying(() => source.list(signal), retry);
+  const { model } = decideLayout(files, { label: source.label, single, version: request.version });
+  const known = new Map<string, StoredFile>(files.map((file) => [file.path, file]));
+  const find = async (path: string) => {
+    const listed = known.get(path);
+    if (listed !== undefined) return listed;
+    if (!single) throw new ModelNotFoundError(`${source.label} holds no ${path}`);
+    const file = withVersion(await retrying(() => source.stat(path, signal), retry));
+    known.set(path, file);
+    return file;
+  };
+  return { model: withVersion(model), find, pinned: undefined };
+}
+
+function withVersion(file: StoredFile): StoredFile {
+  return file.version === undefined ? { ...file, version: unversioned(randomUUID()) } : file;
+}
+
+class RemoteModel {
+  private readonly request: RemoteRequest;
+  private readonly cache: ModelCache;
+  private readonly target: Target;
+  private fetchedBytes = 0;
+  private readonly progress = new Map<string, { done: number; total: number }>();
+
+  constructor(request: RemoteRequest, cache: ModelCache, target: Target) {
+    this.request = request;
+    this.cache = cache;
+    this.target = target;
+  }
+
+  /** Fetches, or waits for the process that does; takes over where that one dies. */
+  async open(): Promise<{ leased: LeasedModel; fetchedBytes: number }> {
+    const { signal, origin } = this.request;
+    const key = fetchKey(origin, fileIdentity(this.target.model));
+    for (let waitMs = 10; ; waitMs = Math.min(200, waitMs * 1.5)) {
+      signal.throwIfAborted();
+      const ready = await this.published();
+      if (ready !== undefined) return { leased: ready, fetchedBytes: this.fetchedBytes };
+      await this.cache.prepare();
+      const lock = await this.cache.tryLock(key);
+      if (lock === undefined) {
+        await delay(waitMs, undefined, { signal }).catch(() => undefined);
+        continue;
+      }
+      try {
+        // Between the look above and the lock another process may have finished.
+        const leased = (await this.published()) ?? (await this.fetchAndPublish(key));
+        if (leased !== undefined) return { leased, fetchedBytes: this.fetchedBytes };
+      } catch (error) {
+        // Complete and useless: kept, it would only take room.
+        if (error instanceof ModelNotOnnxError || error instanceof ModelLayoutError)
+          await this.cache.discardPartial(key);
+        throw error;
+      } finally {
+        await lock.release();
+      }
+    }
+  }
+
+  /** A published entry of exactly this content: model and external files, the latter as the store has them now. */
+  private async published(): Promise<LeasedModel | undefined> {
+    if (this.target.pinned !== undefined)
+      return this.cache.lease(entryKey(this.request.origin, this.target.pinned));
+    const model = fileIdentity(this.target.model, this.request.sha256);
+    for (const cached of await this.cache.list()) {
+      const [first, ...external] = cached.identity.files;
+      if (cached.origin !== this.request.origin || first === undefined || !sameFile(first, model)) continue;
+      if (this.request.sha256 !== undefined && first.sha256 !== this.request.sha256) continue;
+      if (!(await this.areCurrent(external))) continue;
+      const leased = await this.cache.lease(cached.key);
+      if (leased !== undefined) return leased;
+    }
+    return undefined;
+  }
+
+  private async areCurrent(external: ModelIdentity['files']): Promise<boolean> {
+    for (const file of external) {
+      const now = await this.target.find(file.path).catch((error: unknown) => {
+        if (error instanceof ModelNotFoundError) return undefined;
+        throw error;
+      });
+      if (now === undefined || !sameFile(file, fileIdentity(now))) return false;
+    }
+    return true;
+  }
+
+  private async fetchAndPublish(key: string): Promise<LeasedModel | undefined> {
+    const { limits, source, sha256, uri, origin } = this.request;
+    const { model, pinned } = this.target;
+    await this.makeRoom(key, model.sizeBytes ?? 0);
+    const digest = pinned?.files[0]?.sha256 ?? sha256;
+    const modelBytes = await this.fetch(key, model, digest);
+    const fullPath = join(this.cache.partialFolder(key), 'files', model.path);
+    const external = await externalFilesOf(fullPath, model.path, source.label);
+    const weights = await resolveExternal(external, (path) => this.target.find(path), source.label);
+    const totalBytes = weights.reduce((sum, file) => sum + (file.sizeBytes ?? 0), modelBytes);
+    if (totalBytes > limits.modelBytes) {
+      throw new ModelTooLargeError(
+        `${source.label} has ${totalBytes} bytes; the limit is ${limits.modelBytes}`,
+      );
+    }
+    await this.makeRoom(key, totalBytes);
+    const sizes = await this.fetchAll(key, weights);
+    const files = weights.map((file, index) => {
+      const sizeBytes = sizes[index] ?? 0;
+      refuseShort({ ...file, sizeBytes }, external[index]?.requiredBytes ?? 0, source.label);
+      return fileIdentity({ ...file, sizeBytes }, this.digestOf(file.path));
+    });
+    const identity = { files: [fileIdentity({ ...model, sizeBytes: modelBytes }, digest), ...files] };
+    const entry = entryKey(origin, identity);
+    if (!(await this.cache.publish(key, entry, { uri, origin, identity }))) return undefined;
+    return this.cache.lease(entry);
+  }
+
+  /** Big files one after the other with all connections each; small ones side by side with one each. */
+  private async fetchAll(key: string, files: readonly StoredFile[]): Promise<number[]> {
+    const sizes: number[] = [];
+    let next = 0;
+    const work = async () => {
+      while (next < files.length) {
+        const index = next;
+        next += 1;
+        const file = files[index];
+        if (file !== undefined) sizes[index] = await this.fetch(key, file, this.digestOf(file.path));
+      }
+    };
+    const small = files.every((file) => (file.sizeBytes ?? 0) < 8 * 1024 ** 2);
+    await Promise.all(Array.from({ length: small ? this.request.limits.ranges : 1 }, work));
+    return sizes;
+  }
+
+  private digestOf(path: string): string | undefined {
+    return this.target.pinned?.files.find((file) => file.path === path)?.sha256;
+  }
+
+  private async makeRoom(key: string, neededBytes: number): Promise<void> {
+    await this.cache.makeRoom(neededBytes, this.request.limits.cacheBytes, key);
+  }
+
+  private async fetch(key: string, file: StoredFile, sha256: string | undefined): Promise<number> {
+    const partial = this.cache.partialFolder(key);
+    const name = createHash('sha256').update(file.path).digest('hex').slice(0, 32);
+    const { sizeBytes, fetchedBytes } = await fetchFile({
+      source: this.request.source,
+      file,
+      destination: {
+        path: join(partial, 'files', file.path),
+        sidecar: join(partial, 'ranges', `${name}.json`),
+      },
+      limits: this.request.limits,
+      signal: this.request.signal,
+      sha256,
+      onProgress: (bytesDone) => this.report(file, bytesDone),
+    });
+    this.fetchedBytes += fetchedBytes;
+    return sizeBytes;
+  }
+
+  private report(file: StoredFile, bytesDone: number): void {
+    if (this.request.onProgress === undefined) return;
+    this.progress.set(file.path, { done: bytesDone, total: file.sizeBytes ?? bytesDone });
+    let [done, total] = [0, 0];
+    for (const one of this.progress.values()) {
+      done += one.done;
+      total += one.total;
+    }
+    this.request.onProgress({ bytesDone: done, bytesTotal: total });
+  }
+}
