@@ -148,14 +148,9 @@ export class ModelCache {
       const manifest = await readManifest(path);
       const times = await stat(path).catch(() => undefined);
       if (manifest === undefined || times === undefined) continue;
-      const sizeBytes = sum(manifest.identity.files.map((file) => file.sizeBytes));
-      models.push({
-        key,
-        uri: manifest.uri,
-        identity: manifest.identity,
-        sizeBytes,
-        lastUsedAtMs: times.mtimeMs,
-      });
+      const { uri, origin, identity } = manifest;
+      const sizeBytes = sum(identity.files.map((file) => file.sizeBytes));
+      models.push({ key, uri, origin, identity, sizeBytes, lastUsedAtMs: times.mtimeMs });
     }
     return models;
   }
