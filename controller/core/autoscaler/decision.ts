@@ -24,7 +24,7 @@ export interface Observation {
    * least once in a stable window.
    */
   readonly samples: readonly LoadSample[];
-  /** `undefined` when it could not be found out. */
+  /** Those that take requests, so without the draining ones. `undefined` when it could not be found out. */
   readonly readyReplicas: number | undefined;
   /** Replicas on their way to ready. They change no number; they tell "at zero" from "not ready yet". */
   readonly startingReplicas: number;
