@@ -49,6 +49,8 @@ export interface ResolvedService {
   service: InferenceService;
   /** Environment of the container, `valueFrom` and `envFrom` resolved. */
   env: Readonly<Record<string, string>>;
+  /** Where the model lies, as resolved from `storageUri` or `storage`; absent for a user's own container. */
+  modelUri?: string;
   s3?: SpecialiseRequest['model']['s3'];
   warnings: readonly string[];
 }

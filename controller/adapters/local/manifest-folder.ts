@@ -1,0 +1,140 @@
+import { type FSWatcher, readdirSync, watch } from 'node:fs';
+import { join } from 'node:path';
+import type { ConfigObject } from '../../../crds/config-objects.ts';
+import { formatProblem, type ManifestDocument, readManifest } from '../../../crds/manifest.ts';
+import { referenceObjects, resolveReferences } from '../../../crds/references.ts';
+import type { Logger } from '../../../process/logger.ts';
+import type { Scan, ScannedProblem, ScannedService } from './service-diff.ts';
+
+/** Editors write a file in several steps; what is seen in between is no manifest. */
+const SETTLE_MS = 60;
+/** Network folders and some container mounts tell of no changes: they are looked at now and then. */
+const RESCAN_INTERVAL_MS = 5_000;
+const MANIFEST_FILE = /^[^.].*\.(ya?ml|json)$/;
+
+/**
+ * Reads all manifests of a folder (not of folders in it, as `kubectl apply -f` does) and resolves what the
+ * services refer to: ConfigMaps, Secrets and ServiceAccounts of any file of the folder.
+ */
+export async function scanFolder(folder: string): Promise<Scan> {
+  const files = readdirSync(folder)
+    .filter((name) => MANIFEST_FILE.test(name))
+    .sort();
+  const documents: ManifestDocument[] = [];
+  const warnings = new Map<string, string[]>();
+  for (const name of files) {
+    const file = join(folder, name);
+    const manifest = await readManifest(file, { forLocalPlatform: true });
+    documents.push(...manifest.documents);
+    for (const warning of manifest.warnings) {
+      const key = `${file}#${warning.documentIndex}`;
+      warnings.set(key, [...(warnings.get(key) ?? []), formatProblem(file, warning)]);
+    }
+  }
+  const objects = documents.flatMap(configObject);
+  const services: ScannedService[] = [];
+  const problems: ScannedProblem[] = [];
+  for (const document of documents) {
+    const { file, line, documentIndex } = document.source;
+    if (document.state === 'invalid') {
+      problems.push(problemOf(document));
+      continue;
+    }
+    if (document.kind !== 'InferenceService') continue;
+    const { service } = document;
+    const { namespace, name } = service.metadata;
+    const references = resolveReferences(service, referenceObjects(namespace, objects));
+    if (!references.ok) {
+      const messages = references.problems.map(({ path, message }) => `${file}:${line}: ${path}: ${message}`);
+      problems.push({ file, namespace, name, messages });
+      continue;
+    }
+    const { env, storage } = references.value;
+    services.push({
+      file,
+      line,
+      service,
+      env,
+      ...(storage && { modelUri: storage.uri }),
+      ...(storage?.s3 && { s3: storage.s3 }),
+      warnings: warnings.get(`${file}#${documentIndex}`) ?? [],
+    });
+  }
+  return { services, problems };
+}
+
+function configObject(document: ManifestDocument): ConfigObject[] {
+  if (document.state === 'invalid') return [];
+  switch (document.kind) {
+    case 'ConfigMap':
+      return [document.configMap];
+    case 'Secret':
+      return [document.secret];
+    case 'ServiceAccount':
+      return [document.serviceAccount];
+    case 'InferenceService':
+      return [];
+  }
+}
+
+function problemOf(document: ManifestDocument & { state: 'invalid' }): ScannedProblem {
+  const { file } = document.source;
+  const messages = document.problems.map((problem) => formatProblem(file, problem));
+  const isService = document.kind === undefined || document.kind === 'InferenceService';
+  if (!isService || document.name === undefined) return { file, messages };
+  return { file, namespace: document.namespace ?? 'default', name: document.name, messages };
+}
+
+/**
+ * Watches the folder: `onScan` is called with a first scan before this resolves, and again after each change,
+ * one call at a time.
+ *
+ * @throws Error when the folder can't be read.
+ */
+export async function watchFolder(
+  folder: string,
+  logger: Logger,
+  onScan: (scan: Scan) => void,
+): Promise<{ close(): void }> {
+  let closed = false;
+  let running = false;
+  let again = false;
+  let timer: NodeJS.Timeout | undefined;
+  const scan = async (): Promise<void> => {
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    try {
+      const result = await scanFolder(folder);
+      if (!closed) onScan(result);
+    } catch (error) {
+      // A folder that is gone for a moment deletes no service; it is looked at again.
+      logger.error({ folder, err: error }, 'the manifest folder could not be read');
+    }
+    running = false;
+    if (again && !closed) {
+      again = false;
+      await scan();
+    }
+  };
+  const soon = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void scan(), SETTLE_MS);
+  };
+  onScan(await scanFolder(folder));
+  const watcher: FSWatcher = watch(folder, soon);
+  watcher.on('error', (error) =>
+    logger.warn({ folder, err: error }, 'the manifest folder can not be watched'),
+  );
+  const rescan = setInterval(() => void scan(), RESCAN_INTERVAL_MS);
+  return {
+    close: () => {
+      closed = true;
+      clearTimeout(timer);
+      clearInterval(rescan);
+      watcher.close();
+    },
+  };
+}
