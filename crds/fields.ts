@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DURATION_PATTERN, formatDuration, type Parsed, parseDuration } from './durations.ts';
-import { parseQuantity } from './quantities.ts';
+import { parseQuantity, QUANTITY_PATTERN } from './quantities.ts';
 
 /**
  * Building blocks of the schema. Each knows two things: how a value is checked and normalised here, and how
@@ -112,19 +112,31 @@ export function durationOrSeconds(bounds: DurationBounds = {}): z.ZodType<number
       const message = `expected whole seconds or a duration such as "90s", got ${describeValue(value)}`;
       return check<number>(context, { ok: false, message });
     })
-    .meta({ 'x-kubernetes-int-or-string': true }) as unknown as z.ZodType<number, string | number>;
+    .meta({ 'x-kubernetes-int-or-string': true, pattern: DURATION_PATTERN }) as unknown as z.ZodType<
+    number,
+    string | number
+  >;
 }
 
-/** A Kubernetes quantity; parsed to a number in the unit of the resource (cores, bytes, pieces). */
+/**
+ * A Kubernetes quantity; parsed to a number in the unit of the resource (cores, bytes, pieces). A number must
+ * be whole, as the API server wants it in a custom resource.
+ */
 export function quantity(): z.ZodType<number, string | number> {
   return z
     .unknown()
     .transform((value, context) => {
-      if (typeof value === 'string' || typeof value === 'number') return check(context, parseQuantity(value));
-      const message = `expected a quantity such as "500m", "2" or "1Gi", got ${describeValue(value)}`;
+      if (typeof value === 'string' || Number.isSafeInteger(value)) {
+        return check(context, parseQuantity(value as string | number));
+      }
+      const quote = typeof value === 'number' ? `; put it in quotes: "${value}"` : '';
+      const message = `expected a quantity such as "500m", 2 or "1Gi", got ${describeValue(value)}${quote}`;
       return check<number>(context, { ok: false, message });
     })
-    .meta({ 'x-kubernetes-int-or-string': true }) as unknown as z.ZodType<number, string | number>;
+    .meta({ 'x-kubernetes-int-or-string': true, pattern: QUANTITY_PATTERN }) as unknown as z.ZodType<
+    number,
+    string | number
+  >;
 }
 
 /** A value as an error message shows it: its type, and its text where that is short. */

@@ -58,6 +58,11 @@ const storageUri = text()
     }
   });
 
+const SCHEME_RULE = {
+  rule: "self.matches('^(?i)(file|https?|s3|gs):.+')",
+  message: 'not supported yet: storageUri of another scheme than file:, http:, https:, s3: and gs:',
+};
+
 function uriProblem(uri: string, scheme: string): string | undefined {
   if (scheme === 'file') {
     return /^file:(?:\/\/\/|(?!\/\/))./i.test(uri)
@@ -90,7 +95,11 @@ const storageSchema = fields({
 
 /** Fields of `model`, and of the older `onnx`, which is the same without `modelFormat`. */
 const modelShape = {
-  storageUri: optional(storageUri.describe('Where the model lies: file:, http(s):, s3: or gs:.')),
+  storageUri: optional(
+    storageUri
+      .describe('Where the model lies: file:, http(s):, s3: or gs:.')
+      .meta({ 'x-kubernetes-validations': [SCHEME_RULE] }),
+  ),
   storage: optional(storageSchema),
   protocolVersion: optional(
     z
@@ -128,6 +137,13 @@ interface ModelSource {
   args: string[];
 }
 
+const ONE_SOURCE = [
+  {
+    rule: 'has(self.storageUri) != has(self.storage)',
+    message: 'expected either storageUri or storage to say where the model lies',
+  },
+];
+
 function checkModel(model: ModelSource, context: z.RefinementCtx): void {
   if ((model.storageUri === undefined) === (model.storage === undefined)) {
     const message =
@@ -146,7 +162,11 @@ const modelFormatName = z
   .superRefine((name, context) => {
     if (name !== 'onnx') refuse(context, { refusal: 'message', message: onlyOnnx(name) });
   })
-  .meta({ enum: ['onnx'] }) as unknown as z.ZodType<'onnx', 'onnx'>;
+  .meta({
+    'x-kubernetes-validations': [
+      { rule: "self == 'onnx'", message: 'only ONNX is supported: modelFormat.name must be "onnx"' },
+    ],
+  }) as unknown as z.ZodType<'onnx', 'onnx'>;
 
 export const modelSchema = fields({
   modelFormat: fields({
@@ -154,10 +174,14 @@ export const modelSchema = fields({
     version: optional(text(63)),
   }).describe('Format of the model: {name: onnx}.'),
   ...modelShape,
-}).superRefine(checkModel);
+})
+  .superRefine(checkModel)
+  .meta({ 'x-kubernetes-validations': ONE_SOURCE });
 export type ModelSpec = z.output<typeof modelSchema>;
 
-export const onnxSchema = fields(modelShape).superRefine(checkModel);
+export const onnxSchema = fields(modelShape)
+  .superRefine(checkModel)
+  .meta({ 'x-kubernetes-validations': ONE_SOURCE });
 
 /** `sklearn: {…}` and its like, each refused by name. */
 export const otherFrameworkShape = Object.fromEntries(

@@ -116,7 +116,7 @@ function offsetOf(document: Document.Parsed, segments: readonly PathSegment[]): 
 }
 
 /**
- * The first place that opens more brackets, or stacks more `- ` on one line, than the parser may recurse
+ * The first place that opens more brackets, or stacks more dashes at the beginning of one line, than the parser may recurse
  * into. Brackets within strings count too: harmless, since only hundreds in a row without their ends matter.
  */
 function tooDeepAt(chunk: string): Position | undefined {
@@ -124,15 +124,18 @@ function tooDeepAt(chunk: string): Position | undefined {
   let lineStart = 0;
   let depth = 0;
   let dashes = 0;
+  let isIndentation = true;
   for (let index = 0; index < chunk.length; index++) {
     const character = chunk[index];
     if (character === '\n') {
       line += 1;
       lineStart = index + 1;
       dashes = 0;
+      isIndentation = true;
     } else if (character === '[' || character === '{') depth += 1;
     else if (character === ']' || character === '}') depth = Math.max(0, depth - 1);
-    else if ((character === '-' || character === '?') && chunk[index + 1] === ' ') dashes += 1;
+    if (isIndentation && (character === '-' || character === '?')) dashes += 1;
+    else if (character !== ' ' && character !== '\n') isIndentation = false;
     if (depth > MAX_FLOW_DEPTH || dashes > MAX_FLOW_DEPTH) return { line, column: index - lineStart + 1 };
   }
   return undefined;
