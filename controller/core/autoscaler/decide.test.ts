@@ -351,7 +351,7 @@ describe('at zero', () => {
     life.load(0, 60);
     life.silence(3600);
     expect(life.ask({ queuedNow: 3 })).toMatchObject({ desired: 1, reasonCode: 'from-zero' });
-    expect(life.last?.reason).toBe('1 wanted: 3 queued requests and no replica ready; 0 ready');
+    expect(life.last?.reason).toBe('1 wanted: 3 queued requests; 0 ready');
   });
 
   it('leaves for the activation scale where there is one, and not above the maximum', () => {

@@ -22,6 +22,7 @@ import {
 import type { AutoscalerSpec } from './spec.ts';
 import { targetOf } from './spec.ts';
 import { stepToZero } from './to-zero.ts';
+import type { Wanted } from './wanted.ts';
 import { bound, change, limitStep, replicasFor } from './wanted.ts';
 import type { Average } from './windows.ts';
 import { average } from './windows.ts';
@@ -126,15 +127,16 @@ function withLoad(situation: Situation, stableLoad: Average): Decision {
 
   // In odd cases the stable window wants more than the panic window; both have to be provided for.
   const bySurge = stepped !== undefined && surge.count > stable.count;
-  const leading = bySurge ? surge : stable;
-  const unlimited = bySurge ? byPanic : byStable;
-  const basis = bySurge
+  let basis = bySurge
     ? `panic for ${seconds(nowMs - stepped.startedMs)}, ${loadPhrase(panicLoad, spec)}`
     : loadPhrase(stableLoad, spec);
-  let wanted = leading;
-  if (ready === 0 && wholeCount(observed.queuedNow) > 0) {
-    const least = Math.max(1, spec.activationScale);
-    wanted = change(wanted, Math.max(wanted.count, least), 'from-zero', queuePhrase(observed));
+  let wanted: Wanted = bySurge ? surge : stable;
+  let unlimited = bySurge ? byPanic : byStable;
+  const fromZero = ready === 0 && wholeCount(observed.queuedNow) > 0 ? Math.max(1, spec.activationScale) : 0;
+  if (fromZero > wanted.count) {
+    basis = queuePhrase(observed);
+    unlimited = fromZero;
+    wanted = { count: fromZero, code: 'from-zero', notes: [] };
   }
 
   const panic = stepped && raisePanic(stepped, wanted.count);
@@ -219,7 +221,7 @@ function unknown(state: AutoscalerState, reasonCode: ReasonCode, reason: string)
 
 function queuePhrase(observed: Observation): string {
   const queued = wholeCount(observed.queuedNow);
-  return `${queued} queued ${queued === 1 ? 'request' : 'requests'} and no replica ready`;
+  return `${queued} queued ${queued === 1 ? 'request' : 'requests'}`;
 }
 
 function quietFor(state: AutoscalerState): number | undefined {

@@ -53,16 +53,15 @@ export function listen(
     .reduce((latest, sample) => Math.max(latest, sample.atMs), waitingOf(observed) > 0 ? nowMs : -Infinity);
   // Without a replica nobody measures zeros. Taking them in would water down the average of the burst
   // that ends the silence: 50 at once for 1 s after 59 s of zeros is 0.8, not 50.
-  const counted = isAtZero(before, observed) ? samples.filter(isActive) : samples;
+  const counted = samples
+    .map((sample) => ({
+      endMs: sample.atMs,
+      intervalMs: sample.intervalMs,
+      value: spec.metric === 'rps' ? sample.requestsPerSecond : sample.concurrency,
+    }))
+    .filter((sample) => sample.value > 0 || !hasNone(before, observed));
   const recordIn = (window: LoadWindow, bucketCount: number): LoadWindow =>
-    record(
-      ofSameMetric ? resize(window, bucketCount) : emptyWindow(bucketCount),
-      counted.map((sample) => ({
-        endMs: sample.atMs,
-        intervalMs: sample.intervalMs,
-        value: spec.metric === 'rps' ? sample.requestsPerSecond : sample.concurrency,
-      })),
-    );
+    record(ofSameMetric ? resize(window, bucketCount) : emptyWindow(bucketCount), counted);
   const latestMs = Math.max(before.lastActiveMs ?? -Infinity, lastActiveMs);
   return {
     ...before,
@@ -87,12 +86,12 @@ export function wholeCount(given: number): number {
 
 /** No replica, none wanted, and nothing that waits for one. */
 export function isAtZero(before: AutoscalerState, observed: Observation): boolean {
-  return (
-    (before.desired ?? 0) === 0 &&
-    wholeCount(observed.readyReplicas ?? 1) === 0 &&
-    wholeCount(observed.startingReplicas) === 0 &&
-    waitingOf(observed) === 0
-  );
+  return hasNone(before, observed) && waitingOf(observed) === 0;
+}
+
+function hasNone(before: AutoscalerState, observed: Observation): boolean {
+  const there = wholeCount(observed.readyReplicas ?? 1) + wholeCount(observed.startingReplicas);
+  return (before.desired ?? 0) === 0 && there === 0;
 }
 
 /** A sample with an impossible number in it says nothing, so it counts as not sent. */

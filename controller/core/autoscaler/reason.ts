@@ -6,7 +6,8 @@ import type { Average } from './windows.ts';
 
 /** `8.4 concurrent requests over 60 s / target 3.5 per replica` */
 export function loadPhrase(load: Average, spec: AutoscalerSpec): string {
-  const unit = spec.metric === 'rps' ? 'requests/s' : 'concurrent requests';
+  const requests = load.value === 1 ? 'request' : 'requests';
+  const unit = spec.metric === 'rps' ? `${requests}/s` : `concurrent ${requests}`;
   return `${number(load.value)} ${unit} over ${seconds(load.overMs)} / target ${number(targetOf(spec))} per replica`;
 }
 
