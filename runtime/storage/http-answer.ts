@@ -19,14 +19,12 @@ export function versionOf(headers: IncomingHttpHeaders): string | undefined {
 }
 
 /**
- * Headers that make a server answer 412 once the content has changed. A weak ETag never matches in If-Match
- * (RFC 9110 §13.1.1), so there `readRangeAnswer` compares what came instead.
+ * Headers that make a server answer 412 once the content has changed. Only a strong ETag will do: a weak one
+ * never matches in If-Match (RFC 9110 §13.1.1), and servers that keep fractions of a second (versitygw 1.8)
+ * fail If-Unmodified-Since with the very date that they sent. There `readRangeAnswer` compares what came.
  */
 export function preconditions(version: string | undefined): Record<string, string> {
-  if (version === undefined || version.startsWith('W/')) return {};
-  if (version.startsWith(LAST_MODIFIED))
-    return { 'if-unmodified-since': version.slice(LAST_MODIFIED.length) };
-  return version.startsWith('"') ? { 'if-match': version } : {};
+  return version?.startsWith('"') === true ? { 'if-match': version } : {};
 }
 
 export function rangeHeader(range: ByteRange | undefined): Record<string, string> {

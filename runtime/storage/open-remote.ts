@@ -95,20 +95,22 @@ async function resolveTarget(request: RemoteRequest): Promise<Target> {
   const retry = { attempts: limits.attempts, backoffMs: limits.backoffMs, signal };
   const { single, files } = await retrying(() => source.list(signal), retry);
   const { model } = decideLayout(files, { label: source.label, single, version: request.version });
-  const known = new Map<string, StoredFile>(files.map((file) => [file.path, file]));
+  const known = new Map<string, StoredFile>();
+  const listed = new Map(files.map((file) => [file.path, file]));
   const find = async (path: string) => {
-    const listed = known.get(path);
-    if (listed !== undefined) return listed;
-    if (!single) throw new ModelNotFoundError(`${source.label} holds no ${path}`);
-    const file = withVersion(await retrying(() => source.stat(path, signal), retry));
+    const before = known.get(path);
+    if (before !== undefined) return before;
+    let file = listed.get(path);
+    if (file === undefined && !single) throw new ModelNotFoundError(`${source.label} holds no ${path}`);
+    // Some stores list objects without ETag and yet show a date when they are read.
+    if (file?.version === undefined && !(single && file !== undefined)) {
+      file = await retrying(() => source.stat(path, signal), retry);
+    }
+    if (file.version === undefined) file = { ...file, version: unversioned(randomUUID()) };
     known.set(path, file);
     return file;
   };
-  return { model: withVersion(model), find, pinned: undefined };
-}
-
-function withVersion(file: StoredFile): StoredFile {
-  return file.version === undefined ? { ...file, version: unversioned(randomUUID()) } : file;
+  return { model: await find(model.path), find, pinned: undefined };
 }
 
 class RemoteModel {

@@ -210,6 +210,12 @@ export class S3Source implements ModelSource {
     if (answer.status === 403 && error.code === 'SignatureDoesNotMatch') {
       throw new ModelForbiddenError(`${label}: the secret key is wrong (403 SignatureDoesNotMatch)`);
     }
+    // AWS says 403 InvalidAccessKeyId, versitygw 404 XAdminUserNotFound.
+    if (error.code === 'InvalidAccessKeyId' || error.code === 'XAdminUserNotFound') {
+      throw new ModelForbiddenError(
+        `${label}: the access key is not known there (${answer.status} ${error.code})`,
+      );
+    }
     throw statusError(answer.status, answer.headers, label, error.text);
   }
 }

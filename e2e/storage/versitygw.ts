@@ -1,0 +1,167 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { AwsV4Signer } from 'aws4fetch';
+
+const VERSION = '1.8.0';
+const MODULE = fileURLToPath(new URL('versitygw', import.meta.url));
+const BUILD_TIMEOUT_MS = 8 * 60_000;
+const START_TIMEOUT_MS = 10_000;
+const run = promisify(execFile);
+
+export const ACCESS_KEY = 'pilot';
+export const SECRET_KEY = 'light-my-fire';
+
+/** Why versitygw cannot be built here, in words for a skipped test; undefined when it can, or already is. */
+export async function versitygwMissing(): Promise<string | undefined> {
+  if (existsSync(binaryPath())) return undefined;
+  try {
+    await run('go', ['version']);
+    return undefined;
+  } catch {
+    return `Go is not installed, so versitygw ${VERSION} (a real S3 server) cannot be built`;
+  }
+}
+
+function binaryPath(): string {
+  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
+  return join(cache, 'pilotlight', 'tools', `versitygw-${VERSION}`);
+}
+
+/** Builds versitygw once per machine (about a minute) and says where it lies. */
+export async function buildVersitygw(): Promise<string> {
+  const binary = binaryPath();
+  if (existsSync(binary)) return binary;
+  await mkdir(join(binary, '..'), { recursive: true });
+  // Two builds at once must not see each other's half of a file.
+  const unfinished = `${binary}.${process.pid}`;
+  try {
+    await run('go', ['build', '-o', unfinished, 'github.com/versity/versitygw/cmd/versitygw'], {
+      cwd: MODULE,
+      timeout: BUILD_TIMEOUT_MS,
+      env: { ...process.env, GOFLAGS: '-mod=readonly -buildvcs=false' },
+    });
+    await rename(unfinished, binary);
+  } finally {
+    await rm(unfinished, { force: true });
+  }
+  return binary;
+}
+
+/** A running S3 server over a folder, and the few S3 calls that fill it. */
+export class Versitygw {
+  readonly endpoint: string;
+  readonly port: number;
+  private readonly child: ChildProcess;
+
+  private constructor(port: number, child: ChildProcess) {
+    this.port = port;
+    this.endpoint = `http://127.0.0.1:${port}`;
+    this.child = child;
+  }
+
+  /** @param folder a new, empty folder: buckets and, beside them, the objects' metadata */
+  static async start(folder: string): Promise<Versitygw> {
+    const binary = await buildVersitygw();
+    const port = await freePort();
+    const objects = join(folder, 'objects');
+    const metadata = join(folder, 'metadata');
+    await Promise.all([mkdir(objects, { recursive: true }), mkdir(metadata, { recursive: true })]);
+    const child = spawn(
+      binary,
+      [
+        '--port',
+        `127.0.0.1:${port}`,
+        '--access',
+        ACCESS_KEY,
+        '--secret',
+        SECRET_KEY,
+        '--quiet',
+        '--keep-alive',
+      ]
+        .concat('--virtual-domain', `localhost:${port}`, '--health', '/healthz')
+        // A sidecar folder works on file systems without extended attributes as well.
+        .concat('posix', '--sidecar', metadata, objects),
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    let said = '';
+    child.stderr?.on('data', (text: Buffer) => {
+      said = (said + text.toString()).slice(-4096);
+    });
+    const server = new Versitygw(port, child);
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    while (!(await server.isHealthy())) {
+      if (child.exitCode !== null || Date.now() > deadline) {
+        child.kill('SIGKILL');
+        throw new Error(`versitygw did not start: ${said}`);
+      }
+      await delay(25);
+    }
+    return server;
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const ended = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.kill('SIGKILL');
+    await ended;
+  }
+
+  async createBucket(bucket: string): Promise<void> {
+    await this.put(`/${bucket}`, undefined);
+  }
+
+  async putObject(bucket: string, key: string, body: Uint8Array<ArrayBuffer>): Promise<void> {
+    await this.put(`/${bucket}/${key.split('/').map(encodeURIComponent).join('/')}`, body);
+  }
+
+  /** Everybody may list and read the bucket. */
+  async makePublic(bucket: string): Promise<void> {
+    const statement = {
+      Effect: 'Allow',
+      Principal: '*',
+      Action: ['s3:GetObject', 's3:ListBucket'],
+      Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
+    };
+    const policy = JSON.stringify({ Version: '2012-10-17', Statement: [statement] });
+    await this.put(`/${bucket}?policy=`, new TextEncoder().encode(policy));
+  }
+
+  private async put(path: string, body: Uint8Array<ArrayBuffer> | undefined): Promise<void> {
+    const signer = new AwsV4Signer({
+      method: 'PUT',
+      url: `${this.endpoint}${path}`,
+      ...(body === undefined ? {} : { body }),
+      accessKeyId: ACCESS_KEY,
+      secretAccessKey: SECRET_KEY,
+      service: 's3',
+      region: 'us-east-1',
+    });
+    const { url, headers } = await signer.sign();
+    const answer = await fetch(url, { method: 'PUT', headers, ...(body === undefined ? {} : { body }) });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`PUT ${path}: ${answer.status} ${text}`);
+  }
+
+  private async isHealthy(): Promise<boolean> {
+    return fetch(`${this.endpoint}/healthz`).then(
+      (answer) => answer.ok,
+      () => false,
+    );
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
