@@ -38,7 +38,8 @@ export function decodeBinaryTensor(
       `tensor '${shown(name)}': ${datatype} of shape ${showShape(shape)} takes ${count * sizeBytes} bytes, got ${bytes.byteLength}`,
     );
   }
-  const aligned = bytes.byteOffset % sizeBytes === 0 ? bytes : bytes.slice();
+  // Not bytes.slice(): a Buffer's slice is a view.
+  const aligned = bytes.byteOffset % sizeBytes === 0 ? bytes : new Uint8Array(bytes);
   const data = viewOf(datatype, aligned.buffer, aligned.byteOffset, count);
   if (datatype === 'BOOL') checkBools(data as Uint8Array, name);
   return data;
