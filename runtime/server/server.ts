@@ -1,11 +1,23 @@
-import { createServer as createHttp1Server } from 'node:http';
-import { createServer as createHttp2Server } from 'node:http2';
-import { openServingPort } from '../../process/serving-port.ts';
+import { openServingPort, type ServingPort } from '../../process/serving-port.ts';
+import { ByteBudget } from './byte-budget.ts';
+import type { Exchange } from './exchange.ts';
+import { openGrpc } from './grpc/grpc-door.ts';
+import { closeHttp1, openHttp1 } from './http1-server.ts';
+import { openHttp2 } from './http2-server.ts';
 import { resolveLimits } from './limits.ts';
+import { StatisticsBook } from './model-statistics.ts';
+import { handleRest } from './rest-handler.ts';
 import type { RuntimeServer, ServerOptions } from './server-types.ts';
 import { RequestLoad } from './serving-load.ts';
+import { ServingMetrics } from './serving-metrics.ts';
+import { WaitingRoom } from './waiting-room.ts';
+import { Watchdog } from './watchdog.ts';
+import type { Serving } from './work.ts';
 
 export type { RuntimeServer, ServerOptions } from './server-types.ts';
+
+/** As Knative's for a revision that says nothing. */
+const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
 
 /**
  * Opens the serving port of the runtime: the Open Inference Protocol (REST with JSON and binary tensors, gRPC)
@@ -16,27 +28,63 @@ export type { RuntimeServer, ServerOptions } from './server-types.ts';
 export async function openServer(options: ServerOptions): Promise<RuntimeServer> {
   const limits = resolveLimits(options.limits);
   const load = new RequestLoad(() => performance.now());
-  const http1 = createHttp1Server((_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' }).end('{"live":true}');
-  });
-  const http2 = createHttp2Server();
-  const port = await openServingPort({
-    host: options.host,
-    port: options.port,
-    http1,
-    http2,
-    firstByteTimeoutMs: limits.firstByteTimeoutMs,
-    maxConnections: limits.maxConnections,
-  });
-  return {
-    port: port.port,
-    grpcPort: undefined,
+  const room = new WaitingRoom();
+  const budget = new ByteBudget(limits.maxBodyBytesInFlight);
+  const watchdog = new Watchdog();
+  const serving: Serving = {
+    engine: options.engine,
+    logger: options.logger,
+    version: options.version ?? '0.0.0',
+    reading: { limits, budget, watchdog },
     load,
-    drain: (deadlineMs) => load.idle(deadlineMs),
-    stop: async (graceMs = 0) => {
-      await port.stopAccepting();
-      await load.idle(graceMs);
-      await port.destroy();
-    },
+    room,
+    statistics: new StatisticsBook(),
+    metrics: new ServingMetrics(options.registry, { load, room, budget }),
+    requestTimeoutMs: options.requestTimeoutMs ?? (() => DEFAULT_REQUEST_TIMEOUT_MS),
   };
+  const rest = (exchange: Exchange): void => {
+    void handleRest(serving, exchange);
+  };
+  const http1 = openHttp1(limits, rest);
+  const http2 = openHttp2(limits, { rest, grpc: openGrpc(serving) });
+  const ports: ServingPort[] = [];
+  const open = async (port: number): Promise<ServingPort> => {
+    const opened = await openServingPort({
+      host: options.host,
+      port,
+      http1,
+      http2: http2.server,
+      firstByteTimeoutMs: limits.firstByteTimeoutMs,
+      maxConnections: limits.maxConnections,
+    });
+    ports.push(opened);
+    return opened;
+  };
+  const close = async (): Promise<void> => {
+    http2.close();
+    await Promise.all(ports.map((port) => port.destroy()));
+    closeHttp1(http1);
+    watchdog.stop();
+  };
+  try {
+    const main = await open(options.port);
+    const grpc = options.grpcPort === undefined ? undefined : await open(options.grpcPort);
+    return {
+      port: main.port,
+      grpcPort: grpc?.port,
+      load,
+      drain: (deadlineMs) => {
+        http2.leave();
+        return load.idle(deadlineMs);
+      },
+      stop: async (graceMs = 0) => {
+        await Promise.all(ports.map((port) => port.stopAccepting()));
+        await load.idle(graceMs);
+        await close();
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }

@@ -1,0 +1,131 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import {
+  type Answer,
+  bodySizeBytes,
+  Completion,
+  type Exchange,
+  type ExchangeOutcome,
+  LINGER_MS,
+} from './exchange.ts';
+
+/**
+ * The exchanges that are open on each connection. Node emits nothing on a pipelined response that waits behind
+ * another one when its connection ends, so the connection itself has to tell them.
+ */
+const OPEN_EXCHANGES = new WeakMap<Socket, Set<Http1Exchange>>();
+
+function openExchangesOf(socket: Socket): Set<Http1Exchange> {
+  const known = OPEN_EXCHANGES.get(socket);
+  if (known !== undefined) return known;
+  const open = new Set<Http1Exchange>();
+  OPEN_EXCHANGES.set(socket, open);
+  socket.once('close', () => {
+    for (const exchange of open) exchange.finish('left');
+  });
+  return open;
+}
+
+/** An exchange over HTTP/1.1. */
+export class Http1Exchange implements Exchange {
+  readonly protocol = 'http/1.1';
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #socket: Socket;
+  readonly #open: Set<Http1Exchange>;
+  #continueWanted: boolean;
+  readonly #completion = new Completion();
+
+  constructor(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
+    this.#request = request;
+    this.#response = response;
+    this.#socket = request.socket;
+    this.#continueWanted = expectsContinue;
+    this.#open = openExchangesOf(this.#socket);
+    this.#open.add(this);
+  }
+
+  get method(): string {
+    return this.#request.method ?? 'GET';
+  }
+
+  get target(): string {
+    return this.#request.url ?? '/';
+  }
+
+  get headers(): IncomingHttpHeaders {
+    return this.#request.headers;
+  }
+
+  get body(): Readable {
+    return this.#request;
+  }
+
+  get hasBody(): boolean {
+    const { headers } = this.#request;
+    return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  }
+
+  sendContinue(): void {
+    if (!this.#continueWanted) return;
+    this.#continueWanted = false;
+    this.#response.writeContinue();
+  }
+
+  onDone(listener: (outcome: ExchangeOutcome) => void): void {
+    this.#completion.onDone(listener);
+  }
+
+  send({ status, headers, body }: Answer): void {
+    if (this.#completion.isOver || this.#response.headersSent) return;
+    const response = this.#response;
+    headers['content-length'] = String(bodySizeBytes(body));
+    const isUnread = this.hasBody && !this.#request.complete;
+    if (isUnread) headers['connection'] = 'close';
+    response.writeHead(status, headers);
+    const finished = (): void => this.finish('answered');
+    if (isUnread) {
+      this.#sendAndLinger(body, finished);
+      return;
+    }
+    if (typeof body === 'string') {
+      response.end(body, finished);
+      return;
+    }
+    const last = body.length - 1;
+    for (let index = 0; index < last; index++) response.write(body[index]);
+    response.end(body[last], finished);
+  }
+
+  progress(): number {
+    return this.#socket.bytesWritten - this.#socket.writableLength;
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  finish(outcome: ExchangeOutcome): void {
+    this.#open.delete(this);
+    this.#completion.finish(outcome);
+  }
+
+  /**
+   * A connection that is closed with unread data is reset, and the reset can overtake the answer. So the answer
+   * goes out whole, what still comes is thrown away for a moment, and only then does the connection end.
+   */
+  #sendAndLinger(body: Answer['body'], finished: () => void): void {
+    const response = this.#response;
+    for (const chunk of typeof body === 'string' ? [body] : body) response.write(chunk);
+    const end = (): void => {
+      clearTimeout(timer);
+      this.#request.off('end', end);
+      response.end(finished);
+    };
+    const timer = setTimeout(end, this.#continueWanted ? 0 : LINGER_MS);
+    this.#request.on('end', end);
+    this.#socket.once('close', () => clearTimeout(timer));
+    this.#request.resume();
+  }
+}

@@ -1,0 +1,79 @@
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Exchange } from './exchange.ts';
+import type { GrpcStream } from './grpc/grpc-stream.ts';
+import { Http2Exchange } from './http2-exchange.ts';
+import type { ServerLimits } from './limits.ts';
+
+export interface Http2Front {
+  server: Http2Server;
+  /** GOAWAY to every connection and to those that come: streams that are open go on, clients open new ones elsewhere. */
+  leave(): void;
+  close(): void;
+}
+
+/** Bytes that a client may send on a stream, and on all streams of a connection, before we take them: the default of 64 KiB costs a round trip for each. */
+const STREAM_WINDOW_BYTES = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** Stream numbers end there; a GOAWAY with it refuses no stream that is on its way (RFC 9113 §6.8). */
+const LAST_POSSIBLE_STREAM = 2 ** 31 - 1;
+
+/** Time for streams that were on their way to arrive, between the two GOAWAYs. */
+const GOAWAY_STEP_MS = 250;
+
+/** An HTTP/2 server for sockets that are handed to it; gRPC and REST are told apart by each stream's content type. */
+export function openHttp2(
+  limits: Readonly<ServerLimits>,
+  handlers: { rest(exchange: Exchange): void; grpc(stream: GrpcStream): void },
+): Http2Front {
+  const sessions = new Set<ServerHttp2Session>();
+  let isLeaving = false;
+  const server = createServer({
+    settings: {
+      initialWindowSize: STREAM_WINDOW_BYTES,
+      maxConcurrentStreams: limits.maxStreamsPerConnection,
+      maxHeaderListSize: limits.maxHeaderBytes,
+    },
+    maxSessionMemory: 64,
+  });
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+    session.on('error', () => undefined);
+    // Between requests a connection may idle as long as an HTTP/1.1 one.
+    session.setTimeout(limits.keepAliveTimeoutMs, () => session.close());
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    if (isLeaving) leaveSession(session);
+  });
+  server.on('sessionError', () => undefined);
+  server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    const contentType = headers['content-type'];
+    if (contentType?.startsWith('application/grpc')) handlers.grpc({ stream, headers });
+    else handlers.rest(new Http2Exchange(stream, headers));
+  });
+  return {
+    server,
+    leave: () => {
+      isLeaving = true;
+      for (const session of sessions) leaveSession(session);
+    },
+    close: () => {
+      for (const session of sessions) session.destroy();
+    },
+  };
+}
+
+function leaveSession(session: ServerHttp2Session): void {
+  if (session.closed || session.destroyed) return;
+  session.goaway(constants.NGHTTP2_NO_ERROR, LAST_POSSIBLE_STREAM);
+  setTimeout(() => {
+    if (!session.closed && !session.destroyed) session.close();
+  }, GOAWAY_STEP_MS).unref();
+}

@@ -1,0 +1,161 @@
+import { PilotlightError } from '../../contracts/errors.ts';
+import {
+  errorBody,
+  modelConfig,
+  modelMetadata,
+  modelReadinessBody,
+  readinessBody,
+  repositoryIndexEntry,
+  type ServerExtension,
+  serverMetadata,
+} from '../core/oip-metadata.ts';
+import { shown } from '../core/tensor.ts';
+import type { LoadedModel, RuntimePhase } from '../ports.ts';
+import { admit, RETRY_AFTER_SECONDS, servedVersion } from './admission.ts';
+import { errorAnswer, jsonAnswer, publicError } from './answers.ts';
+import type { Answer, Exchange } from './exchange.ts';
+import { serveInference } from './rest-inference.ts';
+import { type Resolution, resolveRoute, WHAT_EXISTS } from './router.ts';
+import { addresseeOf, type Serving } from './work.ts';
+import { watchWriting } from './write-watch.ts';
+
+/** What the server does beyond the protocol's core. */
+export const EXTENSIONS: readonly ServerExtension[] = [
+  'binary_tensor_data',
+  'model_configuration',
+  'statistics',
+  'model_repository',
+];
+
+/** Serves one REST request to its end; never throws and never rejects. */
+export async function handleRest(serving: Serving, exchange: Exchange): Promise<void> {
+  const startedMs = performance.now();
+  const route = resolveRoute(exchange.method, exchange.target);
+  const isInference = route.kind === 'infer' || route.kind === 'v1-predict';
+  let answer: Answer;
+  let outcome = 'ok';
+  try {
+    answer = isInference
+      ? await serveInference(serving, exchange, route)
+      : answerPlainly(serving, exchange, route);
+  } catch (thrown) {
+    const error = publicError(thrown, (err) => serving.logger.error({ err }, 'request failed unexpectedly'));
+    outcome = error.code;
+    answer = errorAnswer(error);
+  }
+  if (isInference) serving.metrics.record('rest', outcome, performance.now() - startedMs);
+  if (serving.engine.current.phase === 'draining') answer.headers['connection'] = 'close';
+  exchange.send(answer);
+  watchWriting(serving, exchange);
+}
+
+function answerPlainly(serving: Serving, exchange: Exchange, route: Resolution): Answer {
+  const phase = serving.engine.current;
+  switch (route.kind) {
+    case 'server-metadata':
+      return jsonAnswer(200, serverMetadata(serving.version, EXTENSIONS));
+    case 'live':
+      return jsonAnswer(200, readinessBody(true));
+    case 'ready':
+      return readiness(phase.phase === 'ready', readinessBody(phase.phase === 'ready'));
+    case 'models':
+    case 'v1-models':
+      return jsonAnswer(200, { models: phase.phase === 'ready' ? [phase.model.name] : [] });
+    case 'all-stats':
+      return jsonAnswer(200, {
+        model_stats: phase.phase === 'ready' ? [modelStats(serving, phase.model)] : [],
+      });
+    case 'repository-index':
+      return jsonAnswer(200, repositoryIndex(phase));
+    case 'bad-encoding':
+      throw new PilotlightError(
+        'invalid-request',
+        `the path '${shown(exchange.target)}' is not percent-encoded UTF-8`,
+      );
+    case 'not-found':
+      throw new PilotlightError(
+        'not-found',
+        `there is no '${shown(exchange.target)}' here; there are ${WHAT_EXISTS}`,
+      );
+    case 'method-not-allowed':
+      return notAllowed(exchange, route.allow);
+    case 'model-metadata':
+    case 'model-config':
+    case 'model-stats':
+    case 'model-ready':
+    case 'v1-model':
+    case 'infer':
+    case 'v1-predict':
+      return answerForModel(serving, exchange, route);
+  }
+}
+
+function answerForModel(
+  serving: Serving,
+  exchange: Exchange,
+  route: Extract<Resolution, { model: string }>,
+): Answer {
+  const model = admit(serving.engine.current, addresseeOf(exchange, route));
+  const identity = { name: model.name, version: servedVersion(model) };
+  switch (route.kind) {
+    case 'model-metadata':
+      return jsonAnswer(200, modelMetadata(identity, model.signature));
+    case 'model-config':
+      return jsonAnswer(200, modelConfig(identity, model.signature));
+    case 'model-stats':
+      return jsonAnswer(200, { model_stats: [modelStats(serving, model)] });
+    case 'model-ready':
+    case 'v1-model':
+    case 'infer':
+    case 'v1-predict':
+      return jsonAnswer(200, modelReadinessBody(model.name, true));
+  }
+}
+
+function modelStats(serving: Serving, model: LoadedModel): object {
+  return serving.statistics.of(model).toJson(model);
+}
+
+function readiness(ready: boolean, body: object): Answer {
+  const answer = jsonAnswer(ready ? 200 : 503, body);
+  if (!ready) {
+    answer.headers['pilotlight-error'] = 'not-ready';
+    answer.headers['retry-after'] = String(RETRY_AFTER_SECONDS);
+  }
+  return answer;
+}
+
+function repositoryIndex(phase: RuntimePhase): readonly object[] {
+  switch (phase.phase) {
+    case 'standby':
+      return [];
+    case 'ready':
+      return [repositoryIndexEntry({ name: phase.model.name, version: servedVersion(phase.model) }, true)];
+    case 'draining':
+      return phase.model === undefined
+        ? []
+        : [
+            repositoryIndexEntry(
+              { name: phase.model.name, version: servedVersion(phase.model) },
+              false,
+              'draining',
+            ),
+          ];
+    case 'specialising':
+      return [repositoryIndexEntry({ name: phase.modelName, version: undefined }, false, 'being loaded')];
+    case 'failed':
+      return [
+        repositoryIndexEntry({ name: phase.modelName, version: undefined }, false, phase.error.message),
+      ];
+  }
+}
+
+function notAllowed(exchange: Exchange, allow: string): Answer {
+  const answer = jsonAnswer(
+    405,
+    errorBody(`${shown(exchange.method)} is not allowed for '${shown(exchange.target)}'; expected ${allow}`),
+  );
+  answer.headers['pilotlight-error'] = 'method-not-allowed';
+  answer.headers['allow'] = allow;
+  return answer;
+}
