@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { META_REFUSED } from './fields.ts';
 import {
   API_GROUP,
   API_VERSION,
@@ -88,6 +89,8 @@ function collectPlaces(schema: unknown, path: string, into: Map<string, string[]
   if (typeof schema !== 'object' || schema === null) return;
   const { properties, items } = schema as { properties?: Record<string, unknown>; items?: unknown };
   for (const [name, property] of Object.entries(properties ?? {})) {
+    // Neither a field that is refused nor the older way to write one is worth a hint.
+    if (Object.hasOwn(property as object, META_REFUSED) || name === 'onnx') continue;
     const childPath = `${path}.${name}`;
     into.set(name, [...(into.get(name) ?? []), childPath]);
     collectPlaces(property, childPath, into);

@@ -73,7 +73,7 @@ export function toStructural(schema: unknown, path: string): StructuralSchema {
     if (isEmptySchema(additionalProperties) || result[PRESERVE] === true) result[PRESERVE] = true;
     else result['additionalProperties'] = toStructural(additionalProperties, `${path}.*`);
   }
-  if (result['type'] === undefined && result['x-kubernetes-int-or-string'] !== true) {
+  if (typeof result['type'] !== 'string' && result['x-kubernetes-int-or-string'] !== true) {
     throw new TypeError(`${path} has no type: the API server would drop whatever stands there`);
   }
   if (result['type'] === 'array' && result['items'] === undefined)

@@ -1,0 +1,147 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { inferenceServiceCrd, inferenceServiceCrdYaml } from './crd.ts';
+import { CRD_FILE, firstDifference } from './generate.ts';
+import { toStructural } from './structural-schema.ts';
+
+type Node = Record<string, unknown>;
+
+function* nodes(schema: Node, path = ''): Generator<[path: string, node: Node]> {
+  yield [path, schema];
+  for (const [name, child] of Object.entries(
+    (schema['properties'] as Record<string, Node> | undefined) ?? {},
+  )) {
+    yield* nodes(child, `${path}.${name}`);
+  }
+  for (const keyword of ['items', 'additionalProperties']) {
+    const child = schema[keyword];
+    if (typeof child === 'object' && child !== null) yield* nodes(child as Node, `${path}[]`);
+  }
+}
+
+function rootSchema(): Node {
+  const crd = inferenceServiceCrd() as { spec: { versions: { schema: { openAPIV3Schema: Node } }[] } };
+  const schema = crd.spec.versions[0]?.schema.openAPIV3Schema;
+  if (schema === undefined) throw new Error('no schema');
+  return schema;
+}
+
+function at(...path: string[]): Node {
+  let node = rootSchema();
+  for (const name of path) node = (node['properties'] as Record<string, Node>)[name] ?? {};
+  return node;
+}
+
+describe('the generated CRD', () => {
+  it('is what is committed, in less than 200 KB', async () => {
+    const committed = await readFile(CRD_FILE, 'utf8');
+    expect(firstDifference(committed, inferenceServiceCrdYaml())).toBeUndefined();
+    expect(Buffer.byteLength(committed)).toBeLessThan(200_000);
+    expect(parse(committed)).toEqual(inferenceServiceCrd());
+  });
+
+  it('is structural: every node has a type, is int-or-string, and holds nothing foreign', () => {
+    let count = 0;
+    for (const [path, node] of nodes(rootSchema())) {
+      count += 1;
+      const isIntOrString = node['x-kubernetes-int-or-string'] === true;
+      expect(isIntOrString ? undefined : typeof node['type'], path).toBe(
+        isIntOrString ? undefined : 'string',
+      );
+      expect(
+        Object.keys(node).filter((key) => key.startsWith('x-pilotlight') || key.startsWith('$')),
+        path,
+      ).toEqual([]);
+      expect(node['properties'] !== undefined && node['additionalProperties'] !== undefined, path).toBe(
+        false,
+      );
+      expect(Math.abs(Number(node['maximum'] ?? 0)), path).toBeLessThan(Number.MAX_SAFE_INTEGER);
+    }
+    expect(count).toBeGreaterThan(200);
+  });
+
+  it.each([
+    [['spec'], 'transformer', 'not supported yet: spec.transformer'],
+    [['spec', 'predictor'], 'batcher', 'not supported yet: spec.predictor.batcher'],
+    [['spec', 'predictor', 'model'], 'volumeMounts', 'not supported yet: spec.predictor.model.volumeMounts'],
+    [['spec', 'predictor', 'scaling'], 'schedules', 'not supported yet: spec.predictor.scaling.schedules'],
+  ])('refuses in %j the field %s by name', (parent, field, message) => {
+    expect(at(...parent)['x-kubernetes-validations']).toContainEqual({
+      rule: `!has(self.${field})`,
+      message,
+    });
+  });
+
+  it('says of other frameworks that only ONNX is supported', () => {
+    expect(at('spec', 'predictor')['x-kubernetes-validations']).toContainEqual({
+      rule: '!has(self.sklearn)',
+      message: expect.stringMatching(/^only ONNX is supported: .*modelFormat/),
+    });
+  });
+
+  it('has the defaults of the schema and preserves free pod fields', () => {
+    expect(at('spec', 'predictor', 'scaling')['default']).toEqual({});
+    expect(at('spec', 'predictor', 'scaling', 'stableWindow')).toMatchObject({
+      type: 'string',
+      default: '60s',
+    });
+    expect(at('spec', 'predictor', 'timeout')).toMatchObject({
+      'x-kubernetes-int-or-string': true,
+      default: 300,
+    });
+    expect(at('spec', 'predictor', 'affinity')).toEqual({
+      type: 'object',
+      'x-kubernetes-preserve-unknown-fields': true,
+    });
+    expect(at('status', 'modelStatus', 'transitionStatus')['enum']).toContain('BlockedByFailedLoad');
+  });
+
+  it('has a status subresource and columns for kubectl get', () => {
+    expect(inferenceServiceCrd()).toMatchObject({
+      spec: {
+        names: { shortNames: ['isvc'] },
+        versions: [
+          {
+            subresources: { status: {} },
+            additionalPrinterColumns: expect.arrayContaining([expect.objectContaining({ name: 'Ready' })]),
+          },
+        ],
+      },
+    });
+  });
+});
+
+describe('toStructural', () => {
+  it('refuses what the API server would drop or reject', () => {
+    expect(() => toStructural({ properties: { a: {} }, type: 'object' }, 'spec')).toThrow(
+      'spec.a has no type',
+    );
+    expect(() => toStructural({ type: 'array' }, 'spec')).toThrow('spec has no items');
+    expect(() => toStructural(z.toJSONSchema(z.union([z.string(), z.boolean()])), 'spec')).toThrow(
+      'spec has no type',
+    );
+  });
+});
+
+describe('generate.ts', () => {
+  const run = promisify(execFile);
+  const script = new URL('generate.ts', import.meta.url).pathname;
+
+  it('--check passes on what is committed', async () => {
+    await expect(run(process.execPath, [script, '--check'])).resolves.toMatchObject({ stdout: '' });
+  });
+
+  it('refuses arguments that it does not know with exit code 2', async () => {
+    await expect(run(process.execPath, [script, '--force'])).rejects.toMatchObject({ code: 2 });
+  });
+
+  it('shows the first line that differs', () => {
+    expect(firstDifference('a\nb\n', 'a\nc\n')).toBe('line 2:\n- b\n+ c');
+    expect(firstDifference('a\nb\n', 'a\n')).toContain('line 2');
+    expect(firstDifference('', 'a')).toBe('line 1:\n- \n+ a');
+  });
+});

@@ -1,0 +1,357 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type ConfigObject, isConfigKind, parseConfigObject } from './config-objects.ts';
+import { expandReferences } from './env.ts';
+import { type ReferenceResult, referenceObjects, resolveReferences } from './references.ts';
+import { parseInferenceService } from './schema.ts';
+
+function object(
+  kind: string,
+  name: string,
+  rest: object,
+  annotations: Record<string, string> = {},
+): ConfigObject {
+  if (!isConfigKind(kind)) throw new Error(kind);
+  const parsed = parseConfigObject(kind, {
+    apiVersion: 'v1',
+    kind,
+    metadata: { name, annotations },
+    ...rest,
+  });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+  return parsed.object;
+}
+
+function resolve(
+  predictor: object,
+  objects: ConfigObject[],
+  annotations: Record<string, string> = {},
+): ReferenceResult {
+  const parsed = parseInferenceService({
+    apiVersion: 'serving.pilotlight.dev/v1alpha1',
+    kind: 'InferenceService',
+    metadata: { name: 'digits', annotations },
+    spec: { predictor },
+  });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+  return resolveReferences(parsed.service, referenceObjects('default', objects));
+}
+
+function model(rest: object): { model: object } {
+  return { model: { modelFormat: { name: 'onnx' }, ...rest } };
+}
+
+const URI = { storageUri: 's3://models/digits' };
+const KEYS = { stringData: { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'secret' } };
+
+function problemsOf(result: ReferenceResult): [string, string][] {
+  return result.ok ? [] : result.problems.map(({ path, message }) => [path, message]);
+}
+
+describe('the environment', () => {
+  it('comes from values, ConfigMaps and Secrets, later ones over earlier ones', () => {
+    const result = resolve(
+      model({
+        storageUri: 'file:///m.onnx',
+        envFrom: [{ configMapRef: { name: 'settings' }, prefix: 'APP_' }, { secretRef: { name: 'keys' } }],
+        env: [
+          { name: 'PLAIN', value: 'x' },
+          { name: 'TOKEN', valueFrom: { secretKeyRef: { name: 'keys', key: 'token' } } },
+          { name: 'LEVEL', valueFrom: { configMapKeyRef: { name: 'settings', key: 'level' } } },
+          { name: 'BOTH', value: '$(PLAIN)-$(TOKEN)-$(LATER)-$$(PLAIN)' },
+          { name: 'LATER', value: 'z' },
+          { name: 'NONE', valueFrom: { secretKeyRef: { name: 'absent', key: 'k', optional: true } } },
+          { name: 'token', value: 'own' },
+        ],
+      }),
+      [
+        object('ConfigMap', 'settings', { data: { level: 'debug' } }),
+        object('Secret', 'keys', { stringData: { token: 't' } }),
+      ],
+    );
+    expect(result.ok && { ...result.value.env }).toEqual({
+      APP_level: 'debug',
+      token: 'own',
+      PLAIN: 'x',
+      TOKEN: 't',
+      LEVEL: 'debug',
+      BOTH: 'x-t-$(LATER)-$(PLAIN)',
+      LATER: 'z',
+    });
+  });
+
+  it('names each missing object and key, with the keys that are there and no value', () => {
+    const result = resolve(
+      model({
+        storageUri: 'file:///m.onnx',
+        envFrom: [{ configMapRef: { name: 'nowhere' } }],
+        env: [
+          { name: 'A', valueFrom: { secretKeyRef: { name: 'keys', key: 'tokn' } } },
+          { name: 'B', valueFrom: { secretKeyRef: { name: 'absent', key: 'k' } } },
+        ],
+      }),
+      [object('Secret', 'keys', { stringData: { token: 'hunter2' } })],
+    );
+    expect(problemsOf(result)).toEqual([
+      ['spec.predictor.model.envFrom[0].configMapRef', 'ConfigMap "nowhere" is not in namespace "default"'],
+      [
+        'spec.predictor.model.env[0].valueFrom.secretKeyRef.key',
+        'Secret "keys" has no key "tokn"; it has token',
+      ],
+      [
+        'spec.predictor.model.env[1].valueFrom.secretKeyRef.name',
+        'Secret "absent" is not in namespace "default"',
+      ],
+    ]);
+  });
+
+  it('of a container is resolved as well, and there is no storage', () => {
+    expect(resolve({ containers: [{ image: 'a', env: [{ name: 'A', value: '1' }] }] }, [])).toEqual({
+      ok: true,
+      value: { env: { A: '1' } },
+    });
+  });
+
+  it('objects of another namespace are not seen', () => {
+    const other = object('Secret', 'keys', {});
+    const moved = { ...other, metadata: { ...other.metadata, namespace: 'other' } };
+    const result = resolve(model({ storageUri: 'file:///m', envFrom: [{ secretRef: { name: 'keys' } }] }), [
+      moved,
+    ]);
+    expect(problemsOf(result)).toHaveLength(1);
+  });
+
+  it('expands references without touching anything else', () => {
+    fc.assert(
+      fc.property(
+        fc.string().filter((text) => !text.includes('$')),
+        (text) => {
+          expect(expandReferences(text, { A: 'x' })).toBe(text);
+          expect(expandReferences(`${text}$(A)${text}`, { A: text })).toBe(text.repeat(3));
+        },
+      ),
+    );
+  });
+});
+
+describe('S3 credentials from a service account', () => {
+  const account = object('ServiceAccount', 'reader', { secrets: [{ name: 'other' }, { name: 's3' }] });
+  const other = object('Secret', 'other', { stringData: { token: 'x' } });
+
+  function settingsWith(
+    annotations: Record<string, string>,
+    accountAnnotations: Record<string, string> = {},
+  ) {
+    const result = resolve({ ...model(URI), serviceAccountName: 'reader' }, [
+      { ...account, metadata: { ...account.metadata, annotations: accountAnnotations } } as ConfigObject,
+      other,
+      object('Secret', 's3', KEYS, annotations),
+    ]);
+    if (!result.ok) throw new Error(JSON.stringify(result.problems));
+    return result.value.storage;
+  }
+
+  it('are those of its first Secret with AWS keys, with KServe’s annotations', () => {
+    expect(
+      settingsWith({
+        'serving.kserve.io/s3-endpoint': 'minio.example:9000',
+        'serving.kserve.io/s3-usehttps': '0',
+        'serving.kserve.io/s3-verifyssl': '0',
+        'serving.kserve.io/s3-region': 'eu-central-2',
+        'serving.kserve.io/s3-useanoncredential': 'false',
+        'serving.kserve.io/s3-cabundle': '',
+      }),
+    ).toEqual({
+      uri: 's3://models/digits',
+      s3: {
+        accessKeyId: 'id',
+        secretAccessKey: 'secret',
+        endpoint: 'http://minio.example:9000',
+        region: 'eu-central-2',
+        useHttps: false,
+        verifySsl: false,
+        virtualHosted: false,
+        anonymous: false,
+      },
+    });
+  });
+
+  it('without an endpoint go to AWS, bucket in the host name', () => {
+    expect(settingsWith({})).toMatchObject({ s3: { useHttps: true, verifySsl: true, virtualHosted: true } });
+  });
+
+  it('our annotations win over KServe’s, the Secret’s over the account’s', () => {
+    const settings = settingsWith(
+      { 'serving.kserve.io/s3-region': 'a', 'serving.pilotlight.dev/s3-region': 'b' },
+      { 'serving.kserve.io/s3-region': 'c', 'serving.kserve.io/s3-usevirtualbucket': 'false' },
+    );
+    expect(settings).toMatchObject({ s3: { region: 'b', virtualHosted: false } });
+  });
+
+  it('anonymous access leaves the keys out', () => {
+    const storage = settingsWith({ 'serving.kserve.io/s3-useanoncredential': 'true' });
+    expect(storage?.s3).toEqual({ useHttps: true, verifySsl: true, virtualHosted: true, anonymous: true });
+  });
+
+  it.each<[string, ConfigObject[], string]>([
+    ['a missing account', [], 'ServiceAccount "reader" is not in namespace "default"'],
+    [
+      'a missing Secret',
+      [account],
+      'Secret "other" is not in namespace "default"; ServiceAccount "reader" lists it',
+    ],
+    [
+      'half of the keys',
+      [account, other, object('Secret', 's3', { stringData: { AWS_ACCESS_KEY_ID: 'id' } })],
+      'Secret "s3" has no key "AWS_SECRET_ACCESS_KEY"; it has AWS_ACCESS_KEY_ID',
+    ],
+    [
+      'a switch that is neither on nor off',
+      [account, other, object('Secret', 's3', KEYS, { 'serving.kserve.io/s3-usehttps': 'maybe' })],
+      'expected "1" or "0" for the S3 setting useHttps, got "maybe"',
+    ],
+    [
+      'a CA bundle',
+      [account, other, object('Secret', 's3', KEYS, { 'serving.kserve.io/s3-cabundle': '/ca' })],
+      'not supported yet: a CA bundle for S3 (s3-verifyssl "0" accepts any certificate)',
+    ],
+  ])('%s is named', (_what, objects, message) => {
+    const result = resolve({ ...model(URI), serviceAccountName: 'reader' }, objects);
+    expect(problemsOf(result)).toEqual([['spec.predictor.serviceAccountName', message]]);
+  });
+});
+
+describe('storage without a service account', () => {
+  it('is anonymous, or takes AWS variables of the model’s environment', () => {
+    expect(resolve(model(URI), [])).toMatchObject({
+      ok: true,
+      value: { storage: { s3: { anonymous: true } } },
+    });
+    const env = Object.entries({
+      AWS_ACCESS_KEY_ID: 'a',
+      AWS_SECRET_ACCESS_KEY: 'b',
+      AWS_ENDPOINT_URL: 'http://s3.local:7070/',
+    });
+    expect(resolve(model({ ...URI, env: env.map(([name, value]) => ({ name, value })) }), [])).toMatchObject({
+      value: {
+        storage: {
+          s3: { accessKeyId: 'a', endpoint: 'http://s3.local:7070', virtualHosted: false, useHttps: false },
+        },
+      },
+    });
+  });
+
+  it('of scheme gs is read through Google’s S3-compatible endpoint', () => {
+    expect(resolve(model({ storageUri: 'gs://examples/models/onnx' }), [])).toMatchObject({
+      ok: true,
+      value: {
+        storage: {
+          uri: 's3://examples/models/onnx',
+          s3: { endpoint: 'https://storage.googleapis.com', anonymous: true, virtualHosted: false },
+        },
+      },
+    });
+  });
+
+  it.each(['https://example.com/m.onnx', 'file:///m.onnx'])('%s needs no S3 settings', (storageUri) => {
+    expect(resolve(model({ storageUri }), [])).toEqual({
+      ok: true,
+      value: { env: {}, storage: { uri: storageUri } },
+    });
+  });
+});
+
+describe('a storage key', () => {
+  const entry = {
+    type: 's3',
+    access_key_id: 'id',
+    secret_access_key: 'secret',
+    endpoint_url: 'http://minio:9000',
+    bucket: 'models',
+    region: 'eu',
+  };
+  const config = object('Secret', 'storage-config', {
+    stringData: {
+      localMinIO: JSON.stringify(entry),
+      default_s3: JSON.stringify({ ...entry, bucket: 'standard' }),
+      broken: '{hunter2',
+    },
+  });
+  const storage = (rest: object) => model({ storage: { path: '/digits/m.onnx', ...rest } });
+
+  it('says where the model lies and with which credentials', () => {
+    expect(resolve(storage({ key: 'localMinIO' }), [config])).toMatchObject({
+      ok: true,
+      value: {
+        storage: {
+          uri: 's3://models/digits/m.onnx',
+          s3: {
+            accessKeyId: 'id',
+            secretAccessKey: 'secret',
+            endpoint: 'http://minio:9000',
+            region: 'eu',
+            useHttps: false,
+          },
+        },
+      },
+    });
+  });
+
+  it('is the default one when left out, and parameters go over it', () => {
+    expect(resolve(storage({ parameters: { region: 'us' } }), [config])).toMatchObject({
+      value: { storage: { uri: 's3://standard/digits/m.onnx', s3: { region: 'us' } } },
+    });
+  });
+
+  it('may be missing altogether where parameters say all', () => {
+    expect(resolve(storage({ parameters: { bucket: 'public' } }), [])).toMatchObject({
+      value: { storage: { uri: 's3://public/digits/m.onnx', s3: { anonymous: true } } },
+    });
+  });
+
+  it('may lie in another Secret, named by KServe’s annotation', () => {
+    const renamed = { ...config, metadata: { ...config.metadata, name: 'mine' } } as ConfigObject;
+    const annotations = { 'serving.kserve.io/storageSecretName': 'mine' };
+    expect(resolve(storage({ key: 'localMinIO' }), [renamed], annotations).ok).toBe(true);
+  });
+
+  it.each<[string, object, ConfigObject[], string, string]>([
+    [
+      'without its Secret',
+      { key: 'a' },
+      [],
+      'storage.key',
+      'Secret "storage-config" is not in namespace "default"',
+    ],
+    [
+      'that is not there',
+      { key: 'a' },
+      [config],
+      'storage.key',
+      'Secret "storage-config" has no key "a"; it has localMinIO, default_s3, broken',
+    ],
+    [
+      'that is not JSON',
+      { key: 'broken' },
+      [config],
+      'storage.key',
+      'expected a JSON object under key "broken" of Secret "storage-config"',
+    ],
+    [
+      'without a bucket',
+      {},
+      [],
+      'storage.parameters',
+      'expected a bucket in storage.parameters or in the entry of the storage Secret',
+    ],
+    [
+      'of another type',
+      { parameters: { type: 'hdfs' } },
+      [],
+      'storage.parameters',
+      'not supported yet: storage of type "hdfs" (s3 is)',
+    ],
+  ])('%s is a problem that names it', (_what, rest, objects, path, message) => {
+    expect(problemsOf(resolve(storage(rest), objects))).toEqual([[`spec.predictor.model.${path}`, message]]);
+  });
+});
