@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { codesOf, desiredOf, START_MS, Timeline } from './testing/timeline.ts';
 
@@ -42,6 +41,17 @@ describe('load', () => {
     life.nowMs += 2000;
     const sample = { atMs: life.nowMs, intervalMs: 2000, concurrency: 0.01, requestsPerSecond: 0.5 };
     expect(life.ask({ samples: [sample] })).toMatchObject({ desired: 1, reasonCode: 'target' });
+  });
+
+  it.each([
+    ['was counted though it took no measurable time', 0, 0.5],
+    ['takes so long that none begins or ends', 1e-9, 0],
+  ])('keeps the last replica for a request that %s', (_, concurrency, requestsPerSecond) => {
+    const life = new Timeline({}, 1);
+    life.load(0, 58);
+    life.nowMs += 2000;
+    const sample = { atMs: life.nowMs, intervalMs: 2000, concurrency, requestsPerSecond };
+    expect(life.ask({ samples: [sample] })).toMatchObject({ desired: 1, reasonCode: 'idle-window' });
   });
 
   it('a request too short to show in the average still keeps the last replica', () => {
@@ -129,6 +139,16 @@ describe('panic', () => {
     expect(new Set(desiredOf(first))).toEqual(new Set([4]));
     expect(codesOf(first).every((code) => code === 'panic-hold')).toBe(true);
     expect(life.load(0, 4).desired).toBe(2);
+  });
+
+  it('holds what a queue asked for while the load was unknown and all replicas were gone', () => {
+    const life = new Timeline({ activationScale: 5 }, 2);
+    life.frozen = true;
+    life.ask();
+    life.ready = 0;
+    expect(life.ask({ queuedNow: 1 })).toMatchObject({ desired: 5, reasonCode: 'from-zero' });
+    life.ready = 5;
+    expect(life.load(0, 4)).toMatchObject({ desired: 5, reasonCode: 'panic-hold' });
   });
 
   it('does not start at a restart that finds one', () => {
@@ -248,134 +268,6 @@ describe('mode', () => {
   });
 });
 
-describe('to zero', () => {
-  it('goes after a stable window when requests went through an activator anyway', () => {
-    const life = new Timeline({}, 1);
-    life.load(1, 60);
-    const after = life.series(0, 60);
-    expect(
-      desiredOf(after)
-        .slice(0, -1)
-        .every((desired) => desired === 1),
-    ).toBe(true);
-    expect(after.at(-1)).toMatchObject({ desired: 0, reasonCode: 'to-zero', mode: 'proxied' });
-    expect(after.at(-1)?.reason).toBe('0 wanted: idle for 60 s, activator answered, grace of 30 s over');
-  });
-
-  it('first puts the activator in the path, then waits for its proof, then for the grace', () => {
-    const life = new Timeline({ targetBurstCapacity: 0 }, 1);
-    life.activatorProved = false;
-    expect(life.load(1, 60).mode).toBe('direct');
-    expect(life.load(0, 58)).toMatchObject({ desired: 1, mode: 'direct', reasonCode: 'target' });
-    expect(life.load(0, 2)).toMatchObject({ desired: 1, mode: 'proxied', reasonCode: 'activator-unproved' });
-    expect(life.load(0, 10)).toMatchObject({ desired: 1, mode: 'proxied', reasonCode: 'activator-unproved' });
-    life.activatorProved = true;
-    expect(life.load(0, 2)).toMatchObject({ desired: 1, mode: 'proxied', reasonCode: 'grace' });
-    expect(life.last?.reason).toBe('holding 1: idle for 72 s, activator answered, grace of 30 s; 18 s left');
-    expect(life.load(0, 16).reasonCode).toBe('grace');
-    expect(life.load(0, 2)).toMatchObject({ desired: 0, reasonCode: 'to-zero' });
-  });
-
-  it('starts over when a request comes during the grace', () => {
-    const life = new Timeline({ targetBurstCapacity: 0 }, 1);
-    life.load(1, 60);
-    expect(life.load(0, 70).reasonCode).toBe('grace');
-    expect(life.load(1, 2)).toMatchObject({ desired: 1, mode: 'direct', reasonCode: 'target' });
-    expect(life.load(0, 88).reasonCode).toBe('grace');
-    expect(life.load(0, 2).reasonCode).toBe('to-zero');
-  });
-
-  it('keeps the last replica for the keep-alive', () => {
-    const life = new Timeline({ keepAliveMs: 300_000 }, 1);
-    life.load(1, 10);
-    expect(life.load(0, 298)).toMatchObject({ desired: 1, reasonCode: 'keep-alive' });
-    expect(life.last?.reason).toBe('holding 1: idle for 298 s, keep-alive of 300 s; 2 s left');
-    expect(life.load(0, 2)).toMatchObject({ desired: 0, reasonCode: 'to-zero' });
-  });
-
-  it('keeps the last replica for the retention', () => {
-    const life = new Timeline({ scaleToZeroRetentionMs: 90_000 }, 1);
-    life.load(1, 10);
-    expect(life.load(0, 148)).toMatchObject({ desired: 1, reasonCode: 'retention' });
-    expect(life.load(0, 2)).toMatchObject({ desired: 0, reasonCode: 'to-zero' });
-  });
-
-  it('does not go while a request is in flight or queued, whatever the averages say', () => {
-    const life = new Timeline({}, 1);
-    life.load(0, 58);
-    life.nowMs += 4000;
-    expect(life.ask({ inFlightNow: 1 })).toMatchObject({ desired: 1, reasonCode: 'idle-window' });
-    life.nowMs += 30_000;
-    expect(life.ask({ queuedNow: 1 }).desired).toBe(1);
-  });
-
-  it('stays at zero while the last replica drains, though the proof is gone', () => {
-    const life = new Timeline({}, 1);
-    life.load(0, 60);
-    expect(life.last?.desired).toBe(0);
-    life.frozen = true;
-    life.ready = 1;
-    life.activatorProved = false;
-    expect(life.load(0, 10)).toMatchObject({ desired: 0, reasonCode: 'at-zero' });
-  });
-});
-
-describe('at zero', () => {
-  it('stays, and says since when', () => {
-    const life = new Timeline({}, 1);
-    life.load(1, 10);
-    life.load(0, 60);
-    life.silence(240);
-    expect(life.ask()).toMatchObject({ valid: true, desired: 0, reason: '0 wanted: no request for 300 s' });
-  });
-
-  it('starts nothing for the idle revisions that a restarted controller finds', () => {
-    const life = new Timeline({}, 0);
-    expect(life.ask().valid).toBe(false);
-    expect(life.load(0, 4)).toMatchObject({ desired: 0, reason: '0 wanted: no request has been seen' });
-  });
-
-  it('does not take a starting replica away after a restart', () => {
-    const life = new Timeline({}, 0);
-    life.frozen = true;
-    life.nowMs += 1000;
-    const samples = [{ atMs: life.nowMs, intervalMs: 1000, concurrency: 0, requestsPerSecond: 0 }];
-    expect(life.ask({ samples, startingReplicas: 1 })).toMatchObject({
-      desired: 1,
-      reasonCode: 'idle-window',
-    });
-  });
-
-  it('leaves at once for a queued request, before any load has been reported', () => {
-    const life = new Timeline({}, 1);
-    life.load(0, 60);
-    life.silence(3600);
-    expect(life.ask({ queuedNow: 3 })).toMatchObject({ desired: 1, reasonCode: 'from-zero' });
-    expect(life.last?.reason).toBe('1 wanted: 3 queued requests; 0 ready');
-  });
-
-  it('leaves for the activation scale where there is one, and not above the maximum', () => {
-    expect(new Timeline({ activationScale: 5 }).ask({ queuedNow: 1 }).desired).toBe(5);
-    expect(new Timeline({ activationScale: 5, maxReplicas: 2 }).ask({ queuedNow: 1 })).toMatchObject({
-      desired: 2,
-      reasonCode: 'max-replicas',
-    });
-  });
-
-  it('leaves on the load alone when the request is over before the look', () => {
-    const life = new Timeline({}, 0);
-    life.load(0, 4);
-    expect(life.load(1, 1).desired).toBe(1);
-  });
-
-  it('sees a burst at its full height: the silence before it does not water it down', () => {
-    const life = new Timeline({}, 1);
-    life.load(0, 60);
-    life.load(0, 120); // reported all the while
-    expect(life.load(50, 1).desired).toBe(50);
-  });
-});
-
 describe('time', () => {
   it('may go back an hour: the windows go on as if it had stood still', () => {
     const life = new Timeline({ panicThresholdPercentage: 1e6 }, 1);
@@ -425,65 +317,5 @@ describe('a change of settings', () => {
     other.state = life.state;
     other.nowMs = life.nowMs;
     expect(other.ask().valid).toBe(false);
-  });
-});
-
-describe('against KPA written down naively', () => {
-  it('gives the same counts, tick by tick, for any load and any lag of the replicas', () => {
-    const loads = fc.array(fc.record({ concurrency: fc.nat(40), seconds: fc.integer({ min: 2, max: 40 }) }), {
-      minLength: 1,
-      maxLength: 12,
-    });
-    fc.assert(
-      fc.property(loads, fc.integer({ min: 1, max: 6 }), fc.nat(4), (phases, target, lagTicks) => {
-        const life = new Timeline({ targetCapacity: target, maxScaleUpRate: 10, keepAliveMs: 1e9 }, 1);
-        life.frozen = true;
-        const seen: number[] = [];
-        const wanted: number[] = [1];
-        let panicUntilS = -1;
-        let panicMost = 0;
-        let isPanic = false;
-        let samples: Parameters<Timeline['ask']>[0] = { samples: [] };
-        for (const { concurrency, seconds } of phases) {
-          for (let step = 0; step < seconds; step++) {
-            seen.push(concurrency);
-            life.nowMs += 1000;
-            const sample = { atMs: life.nowMs, intervalMs: 1000, concurrency, requestsPerSecond: 0 };
-            samples = { samples: [...(samples.samples ?? []), sample] };
-            if (seen.length % 2 !== 0) continue;
-            life.ready = wanted.at(-1 - lagTicks) ?? 1;
-            const decision = life.ask(samples);
-            samples = { samples: [] };
-
-            const now = seen.length;
-            const mean = (size: number): number => {
-              const part = seen.slice(-size);
-              return Math.floor((part.reduce((sum, value) => sum + value, 0) / part.length) * 1e6) / 1e6;
-            };
-            const most = Math.ceil(10 * life.ready);
-            const least = Math.floor(life.ready / 2);
-            const byStable = Math.ceil(mean(60) / target);
-            const byPanic = Math.ceil(mean(6) / target);
-            const clamp = (count: number): number => Math.min(Math.max(count, least), most);
-            if (byPanic / life.ready >= 2) {
-              isPanic = true;
-              panicUntilS = now + 60;
-            } else if (isPanic && panicUntilS < now) {
-              isPanic = false;
-              panicMost = 0;
-            }
-            let expected = clamp(byStable);
-            if (isPanic) {
-              panicMost = Math.max(panicMost, expected, clamp(byPanic));
-              expected = panicMost;
-            }
-            expected = Math.max(1, expected); // the keep-alive
-            expect(decision.desired).toBe(expected);
-            wanted.push(expected);
-          }
-        }
-      }),
-      { numRuns: 200 },
-    );
   });
 });
