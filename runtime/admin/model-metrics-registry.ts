@@ -1,0 +1,80 @@
+import type { Metric, Registry } from 'prom-client';
+import type { Histogram, ModelMetrics } from '../lifecycle/model-metrics.ts';
+
+/** A sample as prom-client's registry asks its metrics for it. */
+interface Sample {
+  metricName?: string;
+  labels: Record<string, string | number>;
+  value: number;
+}
+
+/**
+ * Puts the counts of the model into a registry: they are kept in plain numbers until a scrape asks, so that a
+ * standby needs no metrics library before it has something to tell.
+ */
+export function registerModelMetrics(registry: Registry, metrics: ModelMetrics): void {
+  const service = (): Record<string, string> => ({ ...metrics.labels });
+  const register = (
+    name: string,
+    help: string,
+    type: 'counter' | 'gauge' | 'histogram',
+    samples: (name: string) => Sample[],
+  ): void => {
+    const metric = { name, help, type, aggregator: 'sum', values: [] as Sample[] };
+    const source = {
+      ...metric,
+      get: () => Promise.resolve({ ...metric, values: samples(name) }),
+      reset: () => undefined,
+    };
+    registry.registerMetric(source as unknown as Metric);
+  };
+  register(
+    'pilotlight_runtime_model_load_seconds',
+    'Time to load the model, by phase; ready is the whole from the claim on.',
+    'histogram',
+    (name) =>
+      [...metrics.loadSeconds].flatMap(([phase, counts]) =>
+        histogramSamples(name, { ...service(), phase }, counts),
+      ),
+  );
+  register('pilotlight_runtime_model_load_failures_total', 'Loads that failed, by code.', 'counter', () =>
+    [...metrics.loadFailures].map(([code, value]) => ({ labels: { ...service(), code }, value })),
+  );
+  const histograms = [
+    [
+      'pilotlight_runtime_inference_duration_seconds',
+      'One run of the model in its worker.',
+      metrics.inferenceSeconds,
+    ],
+    ['pilotlight_runtime_queue_wait_seconds', 'Wait for a free instance of the model.', metrics.queueSeconds],
+    ['pilotlight_runtime_batch_size', 'First dimension of the first input of each run.', metrics.batchSizes],
+  ] as const;
+  for (const [name, help, counts] of histograms) {
+    register(name, help, 'histogram', () => histogramSamples(name, service(), counts));
+  }
+  const gauge = (name: string, help: string, read: () => number): void => {
+    register(name, help, 'gauge', () => [{ labels: service(), value: read() }]);
+  };
+  gauge('pilotlight_runtime_model_size_bytes', 'All files of the model.', () => metrics.modelSizeBytes);
+  gauge('pilotlight_runtime_resident_bytes', 'Resident memory of the process.', () =>
+    process.memoryUsage.rss(),
+  );
+}
+
+/** Buckets are cumulative in Prometheus' text. */
+function histogramSamples(
+  name: string,
+  labels: Record<string, string>,
+  { bounds, counts, sum }: Histogram,
+): Sample[] {
+  let count = 0;
+  const buckets = counts.map((inBucket, index) => {
+    count += inBucket;
+    return { metricName: `${name}_bucket`, labels: { le: bounds[index] ?? '+Inf', ...labels }, value: count };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: sum },
+    { metricName: `${name}_count`, labels, value: count },
+  ];
+}

@@ -1,0 +1,139 @@
+import { Worker } from 'node:worker_threads';
+import { PilotlightError } from '../../contracts/errors.ts';
+import type { Tensor } from '../core/tensor.ts';
+import { loadError, memoryError } from './load-errors.ts';
+import type { SessionPlan } from './session-options.ts';
+import { transferable } from './transfer.ts';
+import type { FromWorker, ToWorker, ValueMetadata } from './worker-messages.ts';
+
+export interface SessionMetadata {
+  inputs: ValueMetadata[];
+  outputs: ValueMetadata[];
+  createMs: number;
+}
+
+interface Pending {
+  resolve: (message: FromWorker) => void;
+  reject: (error: PilotlightError) => void;
+}
+
+/**
+ * One worker thread and its session. It does one thing at a time; whoever holds it makes sure of that
+ * (`InstancePool`). A worker that dies rejects what it was doing, and `onLost` is called once.
+ */
+export class Instance {
+  readonly #worker: Worker;
+  readonly #started: Promise<FromWorker>;
+  #pending: Pending | undefined;
+  #lost: PilotlightError | undefined;
+  #ending = false;
+  /** Called once when the worker ended by itself, whatever it was doing. */
+  onLost: ((error: PilotlightError) => void) | undefined;
+
+  /** Starts the worker; it loads ONNX Runtime (30 to 45 ms) on its own thread meanwhile. */
+  constructor() {
+    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
+      name: 'inference',
+      // What the worker prints, it prints at once, not when the main thread gets round to it.
+      stdout: false,
+      stderr: false,
+    });
+    this.#started = this.#next();
+    this.#started.catch(() => undefined);
+    this.#worker.on('message', (message: FromWorker) => {
+      const pending = this.#pending;
+      this.#pending = undefined;
+      pending?.resolve(message);
+    });
+    this.#worker.on('error', (error: NodeJS.ErrnoException) => {
+      this.#lose(
+        error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+          ? memoryError(`the inference worker ran out of memory: ${error.message}`, error)
+          : new PilotlightError('inference-failed', `the inference worker failed: ${error.message}`, {
+              cause: error,
+            }),
+      );
+    });
+    this.#worker.on('exit', (exitCode) => {
+      this.#lose(new PilotlightError('inference-failed', `the inference worker ended with code ${exitCode}`));
+    });
+  }
+
+  get lost(): boolean {
+    return this.#lost !== undefined;
+  }
+
+  /** Resolves once ONNX Runtime is loaded in the worker. */
+  async started(): Promise<void> {
+    await this.#started;
+  }
+
+  /**
+   * Creates the session; the main thread stays free.
+   *
+   * @throws PilotlightError with a `model-*` code that names the cause.
+   */
+  async create(plan: SessionPlan): Promise<SessionMetadata> {
+    await this.#started;
+    const answer = await this.#ask({ kind: 'create', path: plan.path, options: plan.options });
+    if (answer.kind === 'create-failed') throw loadError(answer.message);
+    if (answer.kind !== 'created') throw unexpected(answer);
+    return answer;
+  }
+
+  /**
+   * Runs the session once. The inputs' memory is handed over: large tensors are empty afterwards.
+   *
+   * @throws PilotlightError `inference-failed`, or `unsupported` for an output the protocol can't carry.
+   */
+  async run(
+    inputs: readonly Tensor[],
+    outputs: readonly string[] | undefined,
+  ): Promise<{ outputs: Tensor[]; computeMs: number }> {
+    const { tensors, transferList } = transferable(inputs);
+    const answer = await this.#ask({ kind: 'run', inputs: tensors, outputs }, transferList);
+    if (answer.kind === 'run-failed') throw new PilotlightError(answer.code, answer.message);
+    if (answer.kind !== 'ran') throw unexpected(answer);
+    return answer;
+  }
+
+  /**
+   * Ends the worker. Resolves when its thread is gone: at once when idle, else when ONNX Runtime returns, which
+   * nothing can hurry.
+   */
+  async terminate(): Promise<void> {
+    this.#ending = true;
+    await this.#worker.terminate();
+  }
+
+  #next(): Promise<FromWorker> {
+    return new Promise((resolve, reject) => {
+      this.#pending = { resolve, reject };
+    });
+  }
+
+  #ask(message: ToWorker, transferList: ArrayBuffer[] = []): Promise<FromWorker> {
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    if (this.#pending !== undefined) {
+      return Promise.reject(
+        new PilotlightError('internal', 'an instance was given two things to do at once'),
+      );
+    }
+    const answer = this.#next();
+    this.#worker.postMessage(message, transferList);
+    return answer;
+  }
+
+  #lose(error: PilotlightError): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = error;
+    const pending = this.#pending;
+    this.#pending = undefined;
+    pending?.reject(error);
+    if (!this.#ending) this.onLost?.(error);
+  }
+}
+
+function unexpected(message: FromWorker): PilotlightError {
+  return new PilotlightError('internal', `unexpected answer '${message.kind}' of an inference worker`);
+}

@@ -1,0 +1,23 @@
+import type { InferenceSession } from 'onnxruntime-node';
+import type { ErrorCode } from '../../contracts/errors.ts';
+import type { Tensor } from '../core/tensor.ts';
+
+/** What the main thread and an inference worker say to each other. A worker does one thing at a time. */
+export type ToWorker =
+  | { kind: 'create'; path: string; options: InferenceSession.SessionOptions }
+  /** `outputs` names the wanted ones; all when absent. */
+  | { kind: 'run'; inputs: readonly Tensor[]; outputs: readonly string[] | undefined };
+
+export type FromWorker =
+  /** ONNX Runtime is loaded and its environment made; the worker takes a model. */
+  | { kind: 'started' }
+  | { kind: 'created'; inputs: ValueMetadata[]; outputs: ValueMetadata[]; createMs: number }
+  /** ONNX Runtime's own message: `loadError` turns it into one of ours. */
+  | { kind: 'create-failed'; message: string }
+  | { kind: 'ran'; outputs: Tensor[]; computeMs: number }
+  | { kind: 'run-failed'; code: ErrorCode; message: string };
+
+/** An input or output as onnxruntime-node describes it; an unnamed variable dimension is `''`. */
+export type ValueMetadata =
+  | { name: string; isTensor: false }
+  | { name: string; isTensor: true; type: string; shape: readonly (number | string)[] };

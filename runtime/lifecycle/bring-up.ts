@@ -1,0 +1,112 @@
+import type { SpecialiseEvent } from '../../contracts/admin.ts';
+import { PilotlightError } from '../../contracts/errors.ts';
+import { planThreads } from '../core/threads.ts';
+import { type LoadObserver, loadModel, type ModelHandle, unlessAborted } from '../engine/load-model.ts';
+import type { ProcessLimits } from '../engine/process-limits.ts';
+import type { WorkerReserve } from '../engine/worker-reserve.ts';
+import type { OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
+import { doing, type LoadOrder, type LoadPhase } from './load-order.ts';
+
+/** Files on this machine's disk, and the lease that keeps them there. */
+export type LoadedFiles = Pick<OpenedModel, 'release'>;
+
+export interface BringUpContext {
+  cacheDir: string;
+  cacheMaxBytes: number | undefined;
+  limits: ProcessLimits;
+  reserve: WorkerReserve;
+  /** Aborted from outside when the load is no longer wanted, from here when the time to start is over. */
+  signal: AbortController;
+  elapsedMs: () => number;
+  tell: (event: SpecialiseEvent) => void;
+  observer: LoadObserver;
+  /** Called as soon as files are leased, so that a later failure can give them back. */
+  onFiles: (files: LoadedFiles) => void;
+}
+
+/** Loading this is left until a model is wanted; a standby does it as soon as its ports listen. */
+export const importStorage = (): Promise<typeof import('../storage/open-model.ts')> =>
+  import('../storage/open-model.ts');
+
+/**
+ * From an order to a model that serves: fetch, create, warm up.
+ *
+ * @throws PilotlightError that names the cause; `model-load-timeout` with the phase it hung in.
+ */
+export async function bringUp(
+  order: LoadOrder,
+  context: BringUpContext,
+): Promise<{ model: ModelHandle; files: LoadedFiles }> {
+  const { signal: controller, observer } = context;
+  const { signal } = controller;
+  let phase: LoadPhase = 'fetched';
+  const timer = setTimeout(
+    () => {
+      controller.abort(
+        new PilotlightError(
+          'model-load-timeout',
+          `the model was not ready within its start timeout of ${order.startTimeoutMs} ms: the time was over ${doing(phase)}`,
+        ),
+      );
+    },
+    Math.min(order.startTimeoutMs, 2 ** 31 - 1),
+  );
+  try {
+    const { openModel } = await importStorage();
+    const opened = await unlessAborted(openModel(openOptions(order, context, signal)), signal);
+    context.onFiles(opened);
+    context.tell({
+      event: 'fetched',
+      elapsedMs: context.elapsedMs(),
+      cached: opened.fromCache,
+      sizeBytes: opened.sizeBytes,
+      identity: opened.identity,
+    });
+    phase = 'created';
+    const model = await loadModel({
+      name: order.name,
+      versions: [versionOf(opened.identity.files[0]?.path ?? '')],
+      modelPath: opened.modelPath,
+      files: opened.files,
+      sizeBytes: opened.sizeBytes,
+      ...planThreads(context.limits.cpus, order),
+      instancesWanted: order.instances !== undefined,
+      containerConcurrency: order.containerConcurrency,
+      warmUp: order.warmUp === 'run',
+      limits: context.limits,
+      reserve: context.reserve,
+      signal,
+      observer: {
+        ...observer,
+        created: (createMs) => {
+          phase = 'warmed';
+          observer.created(createMs);
+        },
+      },
+    });
+    return { model, files: opened };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function openOptions(order: LoadOrder, context: BringUpContext, signal: AbortSignal): OpenModelOptions {
+  return {
+    uri: order.uri,
+    cacheDir: context.cacheDir,
+    signal,
+    ...(order.identity === undefined ? {} : { identity: order.identity }),
+    ...(order.sha256 === undefined ? {} : { sha256: order.sha256 }),
+    ...(order.s3 === undefined ? {} : { credentials: { s3: order.s3 } }),
+    limits: {
+      // The start timeout speaks first, with the phase; this one stands behind it.
+      overallTimeoutMs: Math.min(order.startTimeoutMs + 1000, 2 ** 31 - 1),
+      ...(context.cacheMaxBytes === undefined ? {} : { cacheBytes: context.cacheMaxBytes }),
+    },
+  };
+}
+
+/** The numeric folder that a model's file lies in, as in Triton's repositories; 1 for a plain file. */
+function versionOf(path: string): string {
+  return /^(\d+)\//.exec(path)?.[1] ?? '1';
+}

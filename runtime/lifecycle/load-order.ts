@@ -1,0 +1,36 @@
+import type { ModelIdentity, S3Access, SpecialiseRequest } from '../../contracts/admin.ts';
+
+/** What to load and how, whoever asks: a claim, or the command line of a runtime on its own. */
+export interface LoadOrder {
+  name: string;
+  uri: string;
+  identity?: ModelIdentity | undefined;
+  sha256?: string | undefined;
+  s3?: S3Access | undefined;
+  instances?: number | undefined;
+  threadsPerInstance?: number | undefined;
+  containerConcurrency?: number | undefined;
+  requestTimeoutMs: number;
+  startTimeoutMs: number;
+  /** `request`: a request waits and is the warm-up; `run`: run the model once on made-up input first. */
+  warmUp: 'request' | 'run';
+}
+
+/** The part of a claim that says what to load. */
+export function orderOf({ model, serving, startTimeoutMs, warmUp }: SpecialiseRequest): LoadOrder {
+  return { ...model, ...serving, startTimeoutMs, warmUp };
+}
+
+/** Phases in which a load can hang, in the words of `COLD_START_PHASES`, with what is going on then. */
+export type LoadPhase = 'fetched' | 'created' | 'warmed';
+
+const DOING: Readonly<Record<LoadPhase, string>> = {
+  fetched: 'while its files were being fetched',
+  created: 'while ONNX Runtime created the session',
+  warmed: 'during the warm-up run',
+};
+
+/** What went on when the time to start was over, for a message. */
+export function doing(phase: LoadPhase): string {
+  return `${DOING[phase]} (phase '${phase}')`;
+}

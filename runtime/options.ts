@@ -1,0 +1,162 @@
+import { parseArgs } from 'node:util';
+
+/** What a runtime process needs to know; parsed and checked once, then frozen. */
+interface CommonOptions {
+  readonly host: string;
+  /** Serving port, HTTP/1.1 and HTTP/2 cleartext; 0 takes any free one. */
+  readonly port: number;
+  /** A second serving port for clients that want gRPC on its own. */
+  readonly grpcPort: number | undefined;
+  readonly cacheDir: string;
+  readonly cacheMaxBytes: number | undefined;
+  readonly record: string | undefined;
+  readonly lifeline: { readonly path: string; readonly graceMs: number } | undefined;
+}
+
+export interface StandbyOptions extends CommonOptions {
+  readonly mode: 'standby';
+  readonly adminPort: number;
+  /** Of this process and all of its incarnations before. */
+  readonly highestEpoch: number;
+}
+
+export interface StandaloneOptions extends CommonOptions {
+  readonly mode: 'standalone';
+  /** URI or path as it was typed. */
+  readonly model: string;
+  readonly name: string;
+  readonly adminPort: number | undefined;
+  readonly instances: number | undefined;
+  readonly threads: number | undefined;
+  readonly startTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+}
+
+export type RuntimeOptions = StandbyOptions | StandaloneOptions;
+
+/** A mistake on the command line: the message says which option, what was expected and what came. */
+export class OptionError extends Error {
+  override readonly name = 'OptionError';
+}
+
+const FLAGS = {
+  standby: { type: 'boolean' },
+  model: { type: 'string' },
+  name: { type: 'string' },
+  host: { type: 'string' },
+  port: { type: 'string' },
+  'grpc-port': { type: 'string' },
+  'admin-port': { type: 'string' },
+  'cache-dir': { type: 'string' },
+  'cache-max-bytes': { type: 'string' },
+  instances: { type: 'string' },
+  threads: { type: 'string' },
+  'start-timeout-ms': { type: 'string' },
+  'request-timeout-ms': { type: 'string' },
+  record: { type: 'string' },
+  lifeline: { type: 'string' },
+  'lifeline-grace-ms': { type: 'string' },
+  'highest-epoch': { type: 'string' },
+} as const;
+
+const DEFAULT_PORT = 8080;
+const DEFAULT_START_TIMEOUT_MS = 10 * 60_000;
+/** Knative's default. */
+const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
+const MAX_PORT = 65_535;
+
+/**
+ * The arguments behind the program's name as options.
+ *
+ * @param defaultCacheDir where models are cached unless `--cache-dir` says otherwise.
+ * @throws OptionError for an unknown, missing or malformed option.
+ */
+export function parseOptions(argv: readonly string[], defaultCacheDir: string): RuntimeOptions {
+  const values = parseFlags(argv);
+  const whole = (
+    name: keyof typeof FLAGS,
+    least: number,
+    most = Number.MAX_SAFE_INTEGER,
+  ): number | undefined => {
+    const text = values[name];
+    if (typeof text !== 'string') return undefined;
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (number >= least && number <= most) return number;
+    const range = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+    throw new OptionError(`--${name}: expected a whole number ${range}, got '${text}'`);
+  };
+  const common: CommonOptions = {
+    host: values.host ?? '127.0.0.1',
+    port: whole('port', 0, MAX_PORT) ?? DEFAULT_PORT,
+    grpcPort: whole('grpc-port', 0, MAX_PORT),
+    cacheDir: values['cache-dir'] ?? defaultCacheDir,
+    cacheMaxBytes: whole('cache-max-bytes', 1),
+    record: values.record,
+    lifeline:
+      values.lifeline === undefined
+        ? undefined
+        : Object.freeze({ path: values.lifeline, graceMs: whole('lifeline-grace-ms', 0) ?? 0 }),
+  };
+  if (values.standby === true) {
+    if (values.model !== undefined) {
+      throw new OptionError('--standby and --model exclude each other: a standby is given its model later');
+    }
+    return Object.freeze({
+      ...common,
+      mode: 'standby',
+      adminPort: whole('admin-port', 0, MAX_PORT) ?? 0,
+      highestEpoch: whole('highest-epoch', 0) ?? 0,
+    });
+  }
+  if (values.model === undefined || values.model === '') {
+    throw new OptionError('--model: expected a path or URI of a model, or --standby; got neither');
+  }
+  return Object.freeze({
+    ...common,
+    mode: 'standalone',
+    model: values.model,
+    name: values.name ?? modelNameOf(values.model),
+    adminPort: whole('admin-port', 0, MAX_PORT),
+    instances: whole('instances', 1, 1024),
+    threads: whole('threads', 1, 1024),
+    startTimeoutMs: whole('start-timeout-ms', 1) ?? DEFAULT_START_TIMEOUT_MS,
+    requestTimeoutMs: whole('request-timeout-ms', 1) ?? DEFAULT_REQUEST_TIMEOUT_MS,
+  });
+}
+
+function parseFlags(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: false }).values;
+  } catch (error) {
+    throw new OptionError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** `s3://bucket/models/rec/` → `rec`, `./a/silero.onnx?x#y` → `silero`. */
+export function modelNameOf(uri: string): string {
+  const path = uri.replace(/[?#].*$/, '').replace(/\/+$/, '');
+  const last = path.slice(path.lastIndexOf('/') + 1).replace(/\.onnx$/i, '');
+  return last === '' ? 'model' : last;
+}
+
+/** A standby's options as arguments, with the ports that it really has: what its next incarnation starts with. */
+export function standbyArguments(
+  options: StandbyOptions,
+  actual: { port: number; grpcPort: number | undefined; adminPort: number; highestEpoch: number },
+): string[] {
+  const flag = (name: keyof typeof FLAGS, value: string | number | undefined): string[] =>
+    value === undefined ? [] : [`--${name}`, String(value)];
+  return [
+    '--standby',
+    ...flag('host', options.host),
+    ...flag('port', actual.port),
+    ...flag('grpc-port', actual.grpcPort),
+    ...flag('admin-port', actual.adminPort),
+    ...flag('cache-dir', options.cacheDir),
+    ...flag('cache-max-bytes', options.cacheMaxBytes),
+    ...flag('record', options.record),
+    ...flag('lifeline', options.lifeline?.path),
+    ...flag('lifeline-grace-ms', options.lifeline?.graceMs),
+    ...flag('highest-epoch', actual.highestEpoch),
+  ];
+}

@@ -1,0 +1,66 @@
+import { writeSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { RunningRuntime } from './main.ts';
+import { OptionError, parseOptions, type RuntimeOptions } from './options.ts';
+
+/** Drain, ports and workers together; whoever sent SIGTERM waits 5 s before it kills. */
+const STOP_LIMIT_MS = 4_000;
+const DRAIN_MS = 3_500;
+
+/**
+ * A runtime as a program: options from the command line, signals, exit codes (0 after a signal, 1 when the model
+ * can't be loaded or a port can't be had, 2 for a mistake on the command line), and one line on standard output
+ * once it listens.
+ */
+export async function runProgram(
+  argv: readonly string[],
+  run: (options: RuntimeOptions) => Promise<RunningRuntime>,
+): Promise<void> {
+  let running: RunningRuntime | undefined;
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    // A second one is from somebody who doesn't want to wait.
+    if (stopping) process.exit(130);
+    stopping = true;
+    setTimeout(() => process.exit(1), STOP_LIMIT_MS).unref();
+    // While it starts there is nothing to drain: whatever is being loaded is of no use any more.
+    if (running === undefined) process.exit(signal === 'SIGTERM' ? 0 : 130);
+    running.stop(DRAIN_MS).then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  try {
+    running = await run(parseOptions(argv, defaultCacheDir(process.env)));
+    const { port, grpcPort, adminPort } = running;
+    say(JSON.stringify({ listening: { port, grpcPort, adminPort } }));
+  } catch (error) {
+    complain(`pilotlight runtime: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(error instanceof OptionError ? 2 : 1);
+  }
+}
+
+/** `$XDG_CACHE_HOME/pilotlight/models`, as the XDG base directory specification has it. */
+export function defaultCacheDir(environment: NodeJS.ProcessEnv): string {
+  return join(environment['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pilotlight', 'models');
+}
+
+/** Straight to the descriptor: `process.stdout` would be opened for one line, and nobody may listen at its end. */
+function say(line: string): void {
+  try {
+    writeSync(1, `${line}\n`);
+  } catch {
+    // Standard output is closed; the record file and the ports tell the same.
+  }
+}
+
+function complain(line: string): void {
+  try {
+    writeSync(2, `${line}\n`);
+  } catch {
+    // As above: the exit code has to do.
+  }
+}

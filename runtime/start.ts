@@ -1,0 +1,195 @@
+import { randomUUID } from 'node:crypto';
+import type { AdminServer } from './admin/admin-server.ts';
+import { processLimits } from './engine/process-limits.ts';
+import { WorkerReserve } from './engine/worker-reserve.ts';
+import type { Lifecycle } from './lifecycle/lifecycle.ts';
+import { ModelMetrics } from './lifecycle/model-metrics.ts';
+import { writeRecord } from './lifecycle/record-file.ts';
+import type { RunningRuntime } from './main.ts';
+import { OptionError, type RuntimeOptions, type StandbyOptions, standbyArguments } from './options.ts';
+import type { RuntimeServer } from './server/server.ts';
+
+/** What this process was started with, taken before anything could change it. */
+export interface Origin {
+  environment: Readonly<Record<string, string | undefined>>;
+  /** Program file of the next incarnation. */
+  mainPath: string;
+}
+
+/** As Knative's for a revision that says nothing. */
+const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
+
+/** Composes a runtime: see `runRuntime`. */
+export async function startRuntime(options: RuntimeOptions, origin: Origin): Promise<RunningRuntime> {
+  const token = adminToken(options, origin);
+  const reserve = new WorkerReserve();
+  // First of all: it loads ONNX Runtime on another core while this thread reads the rest of the program.
+  reserve.start(options.mode === 'standalone' ? (options.instances ?? 1) : 1);
+  const [{ createLogger }, { Lifecycle }, { openServer }, { createRegistry }, { registerModelMetrics }] =
+    await Promise.all([
+      import('../process/logger.ts'),
+      import('./lifecycle/lifecycle.ts'),
+      import('./server/server.ts'),
+      import('../process/metrics.ts'),
+      import('./admin/model-metrics-registry.ts'),
+    ]);
+  const logger = createLogger('runtime');
+  const incarnation = randomUUID();
+  const metrics = new ModelMetrics();
+  const registry = createRegistry('runtime');
+  registerModelMetrics(registry, metrics);
+  let stopStats = (): Promise<void> => Promise.resolve();
+  const lifecycle: Lifecycle = new Lifecycle({
+    incarnation,
+    highestEpoch: options.mode === 'standby' ? options.highestEpoch : 0,
+    cacheDir: options.cacheDir,
+    cacheMaxBytes: options.cacheMaxBytes,
+    limits: processLimits(),
+    reserve,
+    logger,
+    metrics,
+    onReady: (target) => {
+      void import('./lifecycle/stats-push.ts').then(({ pushStats }) => {
+        stopStats = pushStats(target, incarnation, server.load, logger);
+      });
+    },
+  });
+  const server: RuntimeServer = await onWantedPort(options.port, options.mode, (port) =>
+    openServer({
+      host: options.host,
+      port,
+      ...(options.grpcPort === undefined ? {} : { grpcPort: options.grpcPort }),
+      engine: lifecycle,
+      logger,
+      registry,
+      requestTimeoutMs: () => lifecycle.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
+    }),
+  );
+  lifecycle.attach(server);
+  const recycle = (): void => {
+    if (options.mode !== 'standby' || admin === undefined) return;
+    const next = {
+      port: server.port,
+      grpcPort: server.grpcPort,
+      adminPort: admin.port,
+      highestEpoch: lifecycle.highestEpoch,
+    };
+    void leaveAndReplace(options, origin, next, lifecycle).catch((error: unknown) => {
+      logger.fatal({ err: error }, 'the process cannot replace itself, ending');
+      process.exit(1);
+    });
+  };
+  const admin = token === undefined ? undefined : await openAdmin(token);
+
+  async function openAdmin(bearer: string): Promise<AdminServer> {
+    const { openAdminServer } = await import('./admin/admin-server.ts');
+    const parts = {
+      contracts: () => import('../contracts/admin.ts'),
+      cachedModels: () => cachedModels(options.cacheDir),
+      metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+      recycle,
+    };
+    return onWantedPort(options.adminPort ?? 0, options.mode, (port) =>
+      openAdminServer({ host: options.host, port }, bearer, lifecycle, parts, logger),
+    );
+  }
+
+  let letGoOfLifeline = (): void => undefined;
+  const stop = async (drainMs: number): Promise<void> => {
+    letGoOfLifeline();
+    const drained = await lifecycle.leave(drainMs);
+    if (!drained) logger.warn({ drainMs }, 'requests were cut off, they did not end in time');
+    await Promise.race([stopStats(), new Promise((resolve) => setTimeout(resolve, LAST_STATS_MS))]);
+    admin?.close();
+    await server.stop(0);
+    await lifecycle.letGo();
+  };
+  if (options.lifeline !== undefined) {
+    const { path, graceMs } = options.lifeline;
+    const { followLifeline } = await import('../process/lifeline.ts');
+    letGoOfLifeline = followLifeline(path, graceMs, () => {
+      logger.warn({ path, graceMs }, 'the parent is gone, ending');
+      process.exit(0);
+    });
+  }
+  if (options.record !== undefined) {
+    writeRecord(options.record, {
+      incarnation,
+      host: options.host,
+      servingPort: server.port,
+      ...(admin === undefined ? {} : { adminPort: admin.port }),
+    });
+  }
+  const running = { port: server.port, grpcPort: server.grpcPort, adminPort: admin?.port, stop };
+  logger.info({ mode: options.mode, incarnation, port: server.port, adminPort: admin?.port }, 'listening');
+  if (options.mode === 'standby') {
+    void prepareForClaim();
+    return running;
+  }
+  const { orderFromOptions } = await import('./lifecycle/standalone-order.ts');
+  try {
+    await lifecycle.serve(orderFromOptions(options, origin.environment, process.cwd()));
+  } catch (error) {
+    await stop(0);
+    throw error;
+  }
+  return running;
+}
+
+/** The last stats are worth this much of the time to stop. */
+const LAST_STATS_MS = 200;
+
+/** Releases what others see of this process, then replaces it. */
+async function leaveAndReplace(
+  options: StandbyOptions,
+  origin: Origin,
+  next: Parameters<typeof standbyArguments>[1],
+  lifecycle: Lifecycle,
+): Promise<void> {
+  await lifecycle.letGo();
+  const { replaceProcess } = await import('./lifecycle/recycle.ts');
+  replaceProcess({ ...origin, arguments: standbyArguments(options, next) });
+}
+
+/** Loads what a claim needs and a waiting standby doesn't, so that no claim waits for it. */
+async function prepareForClaim(): Promise<void> {
+  await Promise.all([
+    import('../contracts/admin.ts'),
+    import('./storage/open-model.ts'),
+    import('./lifecycle/stats-push.ts'),
+    import('./lifecycle/recycle.ts'),
+  ]);
+}
+
+async function cachedModels(cacheDir: string): Promise<string[]> {
+  const { listCached } = await import('./storage/model-cache.ts');
+  return (await listCached(cacheDir)).map(({ uri }) => uri);
+}
+
+/** @throws OptionError when an admin port is to be opened and no token guards it. */
+function adminToken(options: RuntimeOptions, { environment }: Origin): string | undefined {
+  if (options.mode === 'standalone' && options.adminPort === undefined) return undefined;
+  const token = environment['PILOTLIGHT_ADMIN_TOKEN'];
+  if (token !== undefined && token !== '') return token;
+  throw new OptionError(
+    'PILOTLIGHT_ADMIN_TOKEN: expected a token in the environment for the admin port, got none',
+  );
+}
+
+/**
+ * A standby that was recycled wants the ports it had, but somebody else may have taken one in the blink between:
+ * then any other one will do, since the record tells.
+ */
+async function onWantedPort<Opened>(
+  port: number,
+  mode: RuntimeOptions['mode'],
+  open: (port: number) => Promise<Opened>,
+): Promise<Opened> {
+  try {
+    return await open(port);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (mode !== 'standby' || code !== 'EADDRINUSE' || port === 0) throw error;
+    return open(0);
+  }
+}
