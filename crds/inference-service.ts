@@ -118,7 +118,7 @@ const stringMap = z.record(text(317), z.string().max(262_144));
 const managed = z.unknown();
 
 /** Metadata as a manifest or the API server gives it; only what is read here appears in the parsed form. */
-export const metadataSchema = fields({
+const metadataSchema = fields({
   name: text(MAX_NAME_LENGTH).regex(
     new RegExp(NAME_PATTERN),
     'expected lower-case letters, digits and "-", beginning with a letter and not ending with "-"',

@@ -201,7 +201,11 @@ describe('a hostile file is refused in bounded time', () => {
       Array.from({ length: 1_400 }, (_unused, depth) => `${' '.repeat(depth)}a:`).join('\n'),
     ],
     ['more text than allowed', `a: ${'x'.repeat(MAX_MANIFEST_BYTES)}`],
-    ['more documents than allowed', 'a: 1\n---\n'.repeat(MAX_DOCUMENTS + 1)],
+    [
+      'more items than allowed',
+      JSON.stringify({ kind: 'List', items: Array.from({ length: MAX_DOCUMENTS + 1 }, () => ({})) }),
+    ],
+    ['more documents than allowed', 'a: 1\n---\n'.repeat(100 * MAX_DOCUMENTS)],
   ])('%s', (_what, text) => {
     const manifest = parse(text);
     expect(manifest.documents.length).toBeGreaterThan(0);

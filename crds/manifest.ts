@@ -99,9 +99,11 @@ export async function readManifest(
 export function parseManifest(text: string, options: ManifestOptions): Manifest {
   if (Buffer.byteLength(text) > MAX_MANIFEST_BYTES) return unreadable(options.file, tooLarge());
   const manifest: Manifest = { documents: [], warnings: [] };
-  const entries = readYamlDocuments(text).flatMap(itemsOf);
-  if (entries.length > MAX_DOCUMENTS) {
-    return unreadable(options.file, `expected at most ${MAX_DOCUMENTS} documents, got ${entries.length}`);
+  const read = readYamlDocuments(text, MAX_DOCUMENTS);
+  const entries = typeof read === 'number' ? [] : read.flatMap(itemsOf);
+  const count = typeof read === 'number' ? read : entries.length;
+  if (count > MAX_DOCUMENTS) {
+    return unreadable(options.file, `expected at most ${MAX_DOCUMENTS} documents, got ${count}`);
   }
   const seen = new Map<string, DocumentSource>();
   for (const [documentIndex, entry] of entries.entries())

@@ -17,7 +17,7 @@ export const OTHER_FRAMEWORKS = [
 ] as const;
 
 /** The text by which a model of another framework is refused; `found` is what the manifest names. */
-export function onlyOnnx(found: string): string {
+function onlyOnnx(found: string): string {
   return (
     `only ONNX is supported: convert the model and give it as spec.predictor.model with ` +
     `modelFormat {name: onnx}, got "${found}"`

@@ -16,7 +16,7 @@ const keyReference = fields({
   optional: optional(z.boolean()),
 });
 
-export const envVarSchema = fields({
+const envVarSchema = fields({
   name: text(253).regex(ENV_NAME, 'expected letters, digits, "-", "_" and ".", not starting with a digit'),
   value: optional(text(65_536)),
   valueFrom: optional(
@@ -45,7 +45,7 @@ export type EnvVar = z.output<typeof envVarSchema>;
 
 const objectReference = fields({ name: objectName, optional: optional(z.boolean()) });
 
-export const envFromSchema = fields({
+const envFromSchema = fields({
   prefix: optional(text(253)),
   configMapRef: optional(objectReference),
   secretRef: optional(objectReference),
@@ -59,7 +59,7 @@ export type EnvFromSource = z.output<typeof envFromSchema>;
 const quantities = z.record(text(253), quantity());
 
 /** Amounts by resource name: cpu in cores, memory in bytes, anything else in pieces. */
-export const resourcesSchema = fields({
+const resourcesSchema = fields({
   requests: quantities.prefault({}),
   limits: quantities.prefault({}),
   claims: unsupported('array'),

@@ -13,7 +13,7 @@ export interface Problem {
 }
 
 /** Problems beyond this number are left out: the first ones tell what is wrong. */
-export const MAX_PROBLEMS = 50;
+const MAX_PROBLEMS = 50;
 
 /** Writes a path in Kubernetes' manner; a name that is not an identifier is quoted in brackets. */
 export function formatPath(segments: readonly PathSegment[]): string {

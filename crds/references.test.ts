@@ -143,7 +143,7 @@ describe('S3 credentials from a service account', () => {
     accountAnnotations: Record<string, string> = {},
   ) {
     const result = resolve({ ...model(URI), serviceAccountName: 'reader' }, [
-      { ...account, metadata: { ...account.metadata, annotations: accountAnnotations } } as ConfigObject,
+      { ...account, metadata: { ...account.metadata, annotations: accountAnnotations } },
       other,
       object('Secret', 's3', KEYS, annotations),
     ]);
@@ -310,7 +310,7 @@ describe('a storage key', () => {
   });
 
   it('may lie in another Secret, named by KServe’s annotation', () => {
-    const renamed = { ...config, metadata: { ...config.metadata, name: 'mine' } } as ConfigObject;
+    const renamed = { ...config, metadata: { ...config.metadata, name: 'mine' } };
     const annotations = { 'serving.kserve.io/storageSecretName': 'mine' };
     expect(resolve(storage({ key: 'localMinIO' }), [renamed], annotations).ok).toBe(true);
   });

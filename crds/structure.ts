@@ -1,9 +1,9 @@
 import { type PathSegment, type Problem, problemAt } from './problems.ts';
 
 /** Deepest nesting of a document. The deepest path of a pod specification has fewer than 20 levels. */
-export const MAX_DEPTH = 64;
+const MAX_DEPTH = 64;
 /** Most values (mappings, lists and scalars) of one document; etcd's 1.5 MiB hold fewer than this in practice. */
-export const MAX_VALUES = 100_000;
+const MAX_VALUES = 100_000;
 
 /**
  * The bounds that every document keeps before anything looks into it: depth, number of values, and no key

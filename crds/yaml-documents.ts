@@ -1,13 +1,13 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import type { PathSegment } from './problems.ts';
 
-export interface Position {
+interface Position {
   /** Both count from 1. */
   line: number;
   column: number;
 }
 
-export interface SyntaxProblem extends Position {
+interface SyntaxProblem extends Position {
   message: string;
 }
 
@@ -26,9 +26,12 @@ const MAX_SYNTAX_PROBLEMS = 10;
 /**
  * Reads the documents of a YAML (or JSON, which is YAML) text one by one, split where kubectl splits them: at
  * lines that begin with `---`. A document that can't be read leaves the others alone. Empty ones are left out.
+ * More than `maxDocuments` are not read at all: only their number comes back.
  */
-export function readYamlDocuments(text: string): YamlDocument[] {
-  return splitDocuments(text).map(({ chunk, firstLine }) => readDocument(chunk, firstLine));
+export function readYamlDocuments(text: string, maxDocuments: number): YamlDocument[] | number {
+  const chunks = splitDocuments(text);
+  if (chunks.length > maxDocuments) return chunks.length;
+  return chunks.map(({ chunk, firstLine }) => readDocument(chunk, firstLine));
 }
 
 function splitDocuments(text: string): { chunk: string; firstLine: number }[] {
