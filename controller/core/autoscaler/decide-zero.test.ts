@@ -124,6 +124,14 @@ describe('at zero', () => {
     expect(life.last?.reason).toBe('3 wanted: 1 queued request; 0 ready');
   });
 
+  it('gets back what was wanted before, when all replicas are lost and the load is not known', () => {
+    const life = new Timeline({}, 3);
+    life.load(3, 10);
+    life.silence(120);
+    life.ready = 0;
+    expect(life.ask({ queuedNow: 1 })).toMatchObject({ desired: 3, reasonCode: 'from-zero' });
+  });
+
   it('leaves for the activation scale where there is one, and not above the maximum', () => {
     expect(new Timeline({ activationScale: 5 }).ask({ queuedNow: 1 }).desired).toBe(5);
     expect(new Timeline({ activationScale: 5, maxReplicas: 2 }).ask({ queuedNow: 1 })).toMatchObject({

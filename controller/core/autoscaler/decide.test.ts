@@ -310,6 +310,18 @@ describe('a change of settings', () => {
     expect(shorter.ask().desired).toBe(1);
   });
 
+  it('of the delay forgets what the one before held', () => {
+    const short = { stableWindowMs: 2000, panicThresholdPercentage: 1e6 };
+    const life = new Timeline({ ...short, scaleDownDelayMs: 60_000 }, 1);
+    life.load(9, 4);
+    expect(life.load(3, 4)).toMatchObject({ desired: 9, reasonCode: 'scale-down-delay' });
+    const without = new Timeline(short, life.ready);
+    Object.assign(without, { state: life.state, nowMs: life.nowMs });
+    expect(without.load(3, 4).desired).toBe(3);
+    Object.assign(life, { state: without.state, nowMs: without.nowMs, ready: 3 });
+    expect(life.load(2, 2)).toMatchObject({ desired: 2 });
+  });
+
   it('of the metric starts the windows anew: requests at once are not requests per second', () => {
     const life = new Timeline({}, 1);
     life.load(4, 60);
