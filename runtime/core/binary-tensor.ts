@@ -1,6 +1,6 @@
 import { Buffer, isUtf8 } from 'node:buffer';
 import { PilotlightError } from '../../contracts/errors.ts';
-import { checkedText } from './json-data.ts';
+import { checkedText } from './json-elements.ts';
 import {
   type Datatype,
   elementCount,

@@ -4,8 +4,8 @@ const DOT = 0x2e;
 const SPACE = 0x20;
 const ZERO = 0x30;
 const NINE = 0x39;
-/** Not 2^53 itself: 9007199254740993 rounds to it. */
-const MAX_EXACT = 2 ** 53 - 1;
+/** Digits that make no more than this were read exactly. Not 2^53 itself: 9007199254740993 rounds to it. */
+export const MAX_EXACT = 2 ** 53 - 1;
 
 /** 10^0 … 10^22: the powers of ten that a double holds exactly. */
 export const EXACT_POWERS: readonly number[] = Array.from({ length: 23 }, (_, power) => Number(`1e${power}`));

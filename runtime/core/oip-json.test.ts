@@ -299,6 +299,37 @@ describe('hostile bodies', () => {
     expect(refuse('{"inputs":[{"name":"x","shape":[1,1,1]}]}')).toThrow('more than the 2 dimensions');
   });
 
+  test('nothing is accepted that JSON.parse refuses, but for NaN and infinities', () => {
+    const text =
+      '{"id":"1","x":[1,{"k":-0.5e3}],"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[[1,-2.5],[0,4e-1]]},' +
+      '{"data":[123],"name":"l","shape":[1],"datatype":"INT64"}],"outputs":[{"name":"y","parameters":{"p":true}}]}';
+    const edit = fc.tuple(
+      fc.nat(text.length),
+      fc.nat(2),
+      fc.constantFrom(...Array.from('[]{}",:-+01.e \\\t'), ''),
+    );
+    let accepted = 0;
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 3 }), (edits) => {
+        const edited = edits.reduce(
+          (body, [at, removed, put]) => body.slice(0, at) + put + body.slice(at + removed),
+          text,
+        );
+        try {
+          decode(edited);
+        } catch (error) {
+          if (!(error instanceof PilotlightError)) throw error;
+          return;
+        }
+        accepted++;
+        expect(() => JSON.parse(edited) as unknown).not.toThrow();
+      }),
+      { numRuns: 5000 },
+    );
+    // Else the property would hold for a decoder that refuses everything.
+    expect(accepted).toBeGreaterThan(50);
+  });
+
   test('whatever the bytes are, they decode or fail with a PilotlightError', () => {
     const valid = Buffer.from(
       '{"id":"1","parameters":{"p":1e5},"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[[1,-2.5],[NaN,4e-1]]},' +
