@@ -40,7 +40,7 @@ export const TICK_MS = 2_000;
 /** The resolution of the windows; KPA's `BucketSize`. */
 export const BUCKET_MS = 1_000;
 /** The longest stable window, retention and delay; KPA's `WindowMax`. It bounds the size of the state. */
-export const WINDOW_MAX_MS = 3_600_000;
+const WINDOW_MAX_MS = 3_600_000;
 /** No replica is expected to take less than this; KPA's `TargetMin`. It keeps the division sane. */
 const TARGET_MIN = 0.01;
 

@@ -12,7 +12,7 @@ export interface LoadWindow {
   readonly covered: Span | undefined;
 }
 
-export interface Span {
+interface Span {
   readonly firstMs: number;
   readonly lastMs: number;
 }
