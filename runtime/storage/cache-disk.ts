@@ -1,3 +1,5 @@
+import { mkdir, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { CacheFullError, CacheNotWritableError, systemCode } from './errors.ts';
 
@@ -29,4 +31,34 @@ export async function onCacheDisk<T>(path: string, work: () => Promise<T>): Prom
     }
     throw cause;
   }
+}
+
+/**
+ * Makes a folder and what is missing above it. Not `mkdir({recursive: true})`, which never returns where a file
+ * system answers ENOENT although the parent is there (/proc does, and some FUSE mounts).
+ *
+ * @throws the system error
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT' && dirname(path) !== path) {
+      await makeFolder(dirname(path));
+      await mkdir(path).catch(async (again: unknown) => {
+        if (!(await isFolder(path))) throw again;
+      });
+      return;
+    }
+    // EEXIST; on a read-only or foreign file system other codes may come first.
+    if (!(await isFolder(path))) throw error;
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }

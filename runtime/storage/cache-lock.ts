@@ -1,6 +1,6 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { onCacheDisk } from './cache-disk.ts';
+import { makeFolder, onCacheDisk } from './cache-disk.ts';
 import { systemCode } from './errors.ts';
 import { isPresent, PresenceFile } from './presence-file.ts';
 
@@ -20,7 +20,7 @@ export class CacheLock {
   /** The lock, or undefined while a living process holds it. */
   static async tryAcquire(folder: string, name: string, nowMs: () => number): Promise<CacheLock | undefined> {
     return onCacheDisk(folder, async () => {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       const before = await numbersOf(folder, name);
       if (await someonePresent(folder, name, before, nowMs())) return undefined;
       const number = Math.max(0, ...before) + 1;

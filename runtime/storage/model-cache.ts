@@ -1,20 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import {
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  statfs,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { type ModelIdentity, modelIdentitySchema } from '../../contracts/admin.ts';
-import { onCacheDisk } from './cache-disk.ts';
+import { makeFolder, onCacheDisk } from './cache-disk.ts';
 import { CacheLock, isLocked } from './cache-lock.ts';
 import { CacheFullError, systemCode } from './errors.ts';
 import { isPresent, PresenceFile } from './presence-file.ts';
@@ -68,7 +57,7 @@ export class ModelCache {
   async prepare(): Promise<void> {
     await onCacheDisk(this.dir, async () => {
       for (const name of ['entries', 'partial', 'locks', 'leases', 'trash']) {
-        await mkdir(join(this.dir, name), { recursive: true });
+        await makeFolder(join(this.dir, name));
       }
     });
   }
@@ -238,7 +227,7 @@ export class ModelCache {
     const folder = join(this.dir, 'leases', key);
     for (let attempt = 0; attempt < 3; attempt += 1) {
       try {
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         return await PresenceFile.create(join(folder, randomUUID()));
       } catch (error) {
         // ENOENT: an evictor removed the folder in between.

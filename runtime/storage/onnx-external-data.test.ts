@@ -101,7 +101,7 @@ describe('external data', () => {
       field(20, field(2, field(5, tensor))),
     ];
     for (const place of places) {
-      const model = Buffer.concat([field(1, 8), field(7, ''), place]);
+      const model = Buffer.concat([field(1, 8), field(7, ''), field(8, ''), place]);
       expect(await walk(model)).toEqual([{ location: 'deep.bin', requiredBytes: 0 }]);
     }
   });
@@ -139,6 +139,7 @@ describe('what is no ONNX file', () => {
     ['an empty file', ''],
     ['no graph', Buffer.concat([field(1, 8), field(2, 'pytorch')])],
     ['no ir_version', field(7, '')],
+    ['no opset_import', Buffer.concat([field(1, 8), field(7, '')])],
   ])('is named: %s', async (name, content) => {
     await expect(walk(Buffer.from(content))).rejects.toMatchObject({
       code: 'model-not-onnx',

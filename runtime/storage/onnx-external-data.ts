@@ -50,10 +50,9 @@ export async function readExternalData(reader: RandomAccessReader, label: string
   if (other !== undefined) throw new ModelNotOnnxError(`${label} is not an ONNX model: it is ${other}`);
   const walk = new Walk(reader, label);
   await walk.message('model', 0, reader.sizeBytes, 0);
-  if (!walk.sawGraph || !walk.sawVersion) {
-    throw new ModelNotOnnxError(
-      `${label} is not an ONNX model: it has no ${walk.sawGraph ? 'ir_version' : 'graph'}`,
-    );
+  if (!walk.sawGraph || !walk.sawVersion || !walk.sawOpset) {
+    const lacks = !walk.sawGraph ? 'graph' : !walk.sawVersion ? 'ir_version' : 'opset_import';
+    throw new ModelNotOnnxError(`${label} is not an ONNX model: it has no ${lacks}`);
   }
   return [...walk.found].map(([location, requiredBytes]) => ({ location, requiredBytes }));
 }
@@ -62,6 +61,7 @@ class Walk {
   readonly found = new Map<string, number>();
   sawGraph = false;
   sawVersion = false;
+  sawOpset = false;
   private readonly reader: RandomAccessReader;
   private readonly label: string;
   private window: Uint8Array = new Uint8Array(0);
@@ -90,9 +90,10 @@ class Walk {
         const from = this.position;
         const to = from + length;
         if (to > end) throw this.endsEarly(to);
+        if (kind === 'model' && field === 7) this.sawGraph = true;
+        if (kind === 'model' && field === 8) this.sawOpset = true;
         const child = CHILDREN[kind][field];
         if (child !== undefined) {
-          if (kind === 'model' && field === 7) this.sawGraph = true;
           await this.message(child, from, to, depth + 1);
         } else if (kind === 'tensor' && field === EXTERNAL_DATA_FIELD) {
           entries.push(await this.stringEntry(from, to));

@@ -1,8 +1,8 @@
-import { type FileHandle, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { addRange, type ByteRanges, countBytes, missingRanges } from './byte-ranges.ts';
-import { onCacheDisk } from './cache-disk.ts';
+import { makeFolder, onCacheDisk } from './cache-disk.ts';
 import { ModelChangedError } from './errors.ts';
 import { bootId } from './process-mark.ts';
 import type { StoredFile } from './storage-types.ts';
@@ -49,8 +49,8 @@ export class PartFile {
   static async open(place: { path: string; sidecar: string }, file: StoredFile): Promise<PartFile> {
     const { path, sidecar } = place;
     return onCacheDisk(path, async () => {
-      await mkdir(dirname(path), { recursive: true });
-      await mkdir(dirname(sidecar), { recursive: true });
+      await makeFolder(dirname(path));
+      await makeFolder(dirname(sidecar));
       const ranges = await resumable(place, file);
       const handle = await open(path, ranges.length > 0 ? 'r+' : 'w+');
       if (ranges.length === 0) await rm(sidecar, { force: true });

@@ -142,7 +142,7 @@ function parseScheme(scheme: string, text: string, shown: string, sha256: string
 }
 
 function filePath(text: string, shown: string): string {
-  if (!/^file:(?:\/\/(?:localhost)?)?\//i.test(text)) {
+  if (!/^file:(?:\/\/(?:localhost)?)?\/(?!\/)/i.test(text)) {
     throw new InvalidModelUriError(
       `storageUri ${shown}: expected an absolute path, as in file:///models/m.onnx`,
     );
