@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { inferenceServiceCrd, inferenceServiceCrdYaml } from './crd.ts';
 import { CRD_FILE, firstDifference } from './generate.ts';
+import { parseInferenceService } from './schema.ts';
 import { toStructural } from './structural-schema.ts';
 
 type Node = Record<string, unknown>;
@@ -112,6 +113,60 @@ describe('the generated CRD', () => {
         ],
       },
     });
+  });
+});
+
+describe('the same words from the API server and from a manifest', () => {
+  const MODEL = { modelFormat: { name: 'onnx' }, storageUri: 'file:///m.onnx' };
+  const EMPTY: Record<string, unknown> = { object: {}, array: [{}], string: 'x', integer: 1, boolean: true };
+
+  /** Every rule of the CRD that refuses a field: where, and with which message. */
+  function* refusals(): Generator<[path: string, message: string, value: unknown]> {
+    for (const [path, node] of nodes(rootSchema())) {
+      const rules =
+        (node['x-kubernetes-validations'] as { rule: string; message: string }[] | undefined) ?? [];
+      for (const { rule, message } of rules) {
+        const field = /^!has\(self\.(\w+)\)$/.exec(rule)?.[1];
+        if (field === undefined) continue;
+        const child = (node['properties'] as Record<string, Node>)[field] ?? {};
+        // Schedules are checked first and refused when they are right.
+        const value =
+          field === 'schedules' ? [{ cron: '0 8 * * *', minReplicas: 1 }] : EMPTY[String(child['type'])];
+        yield [`${path.slice(1)}.${field}`, message, value];
+      }
+    }
+  }
+
+  function manifestWith(path: string, value: unknown): object {
+    const predictor: Node = path.includes('.containers[]')
+      ? { containers: [{ image: 'a', ports: [{ containerPort: 80 }], env: [{ name: 'A', valueFrom: {} }] }] }
+      : path.includes('.onnx.')
+        ? { onnx: { storageUri: MODEL.storageUri, env: [{ name: 'A', valueFrom: {} }] } }
+        : { model: { ...MODEL, storage: { path: 'm' }, env: [{ name: 'A', valueFrom: {} }] } };
+    const root: Node = {
+      apiVersion: 'serving.pilotlight.dev/v1alpha1',
+      kind: 'InferenceService',
+      metadata: { name: 'a' },
+      spec: { predictor },
+    };
+    let target = root;
+    const segments = path.replaceAll('[]', '.0').split('.');
+    for (const segment of segments.slice(0, -1)) {
+      target[segment] ??= {};
+      target = target[segment] as Node;
+    }
+    target[String(segments.at(-1))] = value;
+    return root;
+  }
+
+  it.each([...refusals()])('refuse %s', (path, message, value) => {
+    const result = parseInferenceService(manifestWith(path, value));
+    const found = result.ok ? [] : result.problems.map((problem) => [problem.path, problem.message]);
+    expect(found).toContainEqual([path.replaceAll('[]', '[0]'), message.replaceAll('[]', '[0]')]);
+  });
+
+  it('for more than fifty fields', () => {
+    expect([...refusals()].length).toBeGreaterThan(50);
   });
 });
 

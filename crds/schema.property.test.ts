@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { inferenceServiceCrd } from './crd.ts';
 import { formatDuration } from './durations.ts';
 import { formatPath, type PathSegment } from './problems.ts';
 import {
@@ -135,6 +136,25 @@ function typedObjects(value: unknown, path: PathSegment[] = []): PathSegment[][]
   return [path, ...Object.entries(value).flatMap(([key, child]) => typedObjects(child, [...path, key]))];
 }
 
+type Schema = { default?: unknown; properties?: Record<string, Schema>; items?: Schema };
+
+function rootSchema(): Schema {
+  const crd = inferenceServiceCrd() as { spec: { versions: { schema: { openAPIV3Schema: Schema } }[] } };
+  return crd.spec.versions[0]?.schema.openAPIV3Schema ?? {};
+}
+
+/** Defaulting as the API server does it: from the outside in, wherever the parent is there. */
+function withDefaults(schema: Schema, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((child) => withDefaults(schema.items ?? {}, child));
+  if (typeof value !== 'object' || value === null || schema.properties === undefined) return value;
+  const result: Record<string, unknown> = { ...value };
+  for (const [field, child] of Object.entries(schema.properties)) {
+    const given = result[field] ?? structuredClone(child.default);
+    if (given !== undefined) result[field] = withDefaults(child, given);
+  }
+  return result;
+}
+
 function withField(value: unknown, path: readonly PathSegment[], field: string): unknown {
   const copy: unknown = structuredClone(value);
   let target = copy as Record<PathSegment, unknown>;
@@ -165,6 +185,14 @@ describe('any valid service', () => {
         ]);
       }),
       { numRuns: 300 },
+    );
+  });
+
+  it('means the same after the API server has filled in the defaults of the CRD', () => {
+    fc.assert(
+      fc.property(manifest, (value) => {
+        expect(parse(withDefaults(rootSchema(), value))).toEqual(parse(value));
+      }),
     );
   });
 
