@@ -338,6 +338,7 @@ describe('warnings', () => {
             annotations: {
               'autoscaling.knative.dev/target': '1',
               'serving.kserve.io/deploymentMode': 'Standard',
+              'serving.kserve.io/stop': 'true',
             },
           },
         },

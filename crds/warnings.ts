@@ -4,6 +4,8 @@ import { type Problem, problemAt } from './problems.ts';
 
 /** Names the Secret that stands for `storage-config`, as in KServe. */
 export const STORAGE_SECRET_ANNOTATION = 'serving.kserve.io/storageSecretName';
+/** KServe's annotations of a service that mean the same here; `stop: "true"` stops it by hand. */
+const EFFECTIVE_KSERVE_ANNOTATIONS = new Set([STORAGE_SECRET_ANNOTATION, 'serving.kserve.io/stop']);
 
 /** Knative's annotations and the field that says the same here. */
 const KNATIVE_ANNOTATIONS: Record<string, string> = {
@@ -36,7 +38,10 @@ export function serviceWarnings(service: InferenceService, input: unknown): Prob
     if (knative !== undefined) {
       const field = KNATIVE_ANNOTATIONS[knative];
       warnings.push(problemAt(path, `has no effect here${field === undefined ? '' : `: use ${field}`}`));
-    } else if (name !== STORAGE_SECRET_ANNOTATION && /^serving\.(kserve\.io|kubeflow\.org)\//.test(name)) {
+    } else if (
+      !EFFECTIVE_KSERVE_ANNOTATIONS.has(name) &&
+      /^serving\.(kserve\.io|kubeflow\.org)\//.test(name)
+    ) {
       warnings.push(problemAt(path, 'has no effect here'));
     }
   }
