@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { coldStartSchema } from './cold-start.ts';
 
 /**
  * The controller's read-only JSON API, for the terminal and the web console:
@@ -86,4 +85,3 @@ export const API_PATHS = {
 
 /** `{items: […]}` of one kind. */
 export const listOf = <Item extends z.ZodType>(item: Item) => z.object({ items: z.array(item) });
-export const coldStartListSchema = listOf(coldStartSchema);
