@@ -89,13 +89,14 @@ export function batchSizeOf(model: LoadedModel, inputs: readonly Tensor[]): numb
 
 /** The statistics of whichever model is loaded; they begin anew with each load and go with it. */
 export class StatisticsBook {
-  readonly #byModel = new WeakMap<LoadedModel, ModelStatistics>();
+  #model: WeakRef<LoadedModel> | undefined;
+  #statistics = new ModelStatistics();
 
   of(model: LoadedModel): ModelStatistics {
-    const known = this.#byModel.get(model);
-    if (known !== undefined) return known;
-    const statistics = new ModelStatistics();
-    this.#byModel.set(model, statistics);
-    return statistics;
+    if (this.#model?.deref() !== model) {
+      this.#model = new WeakRef(model);
+      this.#statistics = new ModelStatistics();
+    }
+    return this.#statistics;
   }
 }

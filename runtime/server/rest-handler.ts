@@ -15,7 +15,7 @@ import { admit, RETRY_AFTER_SECONDS, servedVersion } from './admission.ts';
 import { errorAnswer, jsonAnswer, publicError } from './answers.ts';
 import type { Answer, Exchange } from './exchange.ts';
 import { serveInference } from './rest-inference.ts';
-import { type Resolution, resolveRoute, WHAT_EXISTS } from './router.ts';
+import { type Resolution, WHAT_EXISTS } from './router.ts';
 import { addresseeOf, type Serving } from './work.ts';
 import { watchWriting } from './write-watch.ts';
 
@@ -30,7 +30,7 @@ export const EXTENSIONS: readonly ServerExtension[] = [
 /** Serves one REST request to its end; never throws and never rejects. */
 export async function handleRest(serving: Serving, exchange: Exchange): Promise<void> {
   const startedMs = performance.now();
-  const route = resolveRoute(exchange.method, exchange.target);
+  const route = serving.routes.resolve(exchange.method, exchange.target);
   const isInference = route.kind === 'infer' || route.kind === 'v1-predict';
   let answer: Answer;
   let outcome = 'ok';

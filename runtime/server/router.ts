@@ -99,3 +99,23 @@ function findV1(name: string | undefined, rest: readonly string[]): Route | unde
   }
   return { kind: 'v1-model', model: name, version: undefined };
 }
+
+/** Longer targets are not worth remembering, and a client could fill memory with them. */
+const MAX_CACHED_CHARACTERS = 256;
+const MAX_CACHED_ROUTES = 32;
+
+/** {@link resolveRoute} with a memory of the targets asked for of late: a busy server sees the same few. */
+export class RouteCache {
+  readonly #routes = new Map<string, Resolution>();
+
+  resolve(method: string, target: string): Resolution {
+    const key = `${method} ${target}`;
+    const known = this.#routes.get(key);
+    if (known !== undefined) return known;
+    const resolution = resolveRoute(method, target);
+    if (key.length > MAX_CACHED_CHARACTERS) return resolution;
+    if (this.#routes.size >= MAX_CACHED_ROUTES) this.#routes.clear();
+    this.#routes.set(key, resolution);
+    return resolution;
+  }
+}

@@ -7,6 +7,7 @@ import { openHttp2 } from './http2-server.ts';
 import { resolveLimits } from './limits.ts';
 import { StatisticsBook } from './model-statistics.ts';
 import { handleRest } from './rest-handler.ts';
+import { RouteCache } from './router.ts';
 import type { RuntimeServer, ServerOptions } from './server-types.ts';
 import { RequestLoad } from './serving-load.ts';
 import { ServingMetrics } from './serving-metrics.ts';
@@ -40,6 +41,7 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
     room,
     statistics: new StatisticsBook(),
     metrics: new ServingMetrics(options.registry, { load, room, budget }),
+    routes: new RouteCache(),
     requestTimeoutMs: options.requestTimeoutMs ?? (() => DEFAULT_REQUEST_TIMEOUT_MS),
   };
   const rest = (exchange: Exchange): void => {

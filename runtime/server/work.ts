@@ -7,6 +7,7 @@ import type { Addressee } from './admission.ts';
 import type { Exchange } from './exchange.ts';
 import type { StatisticsBook } from './model-statistics.ts';
 import { type BodyReading, HeldBytes } from './read-body.ts';
+import type { RouteCache } from './router.ts';
 import type { Arrival, RequestLoad } from './serving-load.ts';
 import type { ServingMetrics } from './serving-metrics.ts';
 import type { RoomSize, WaitingRoom } from './waiting-room.ts';
@@ -21,6 +22,7 @@ export interface Serving {
   room: WaitingRoom;
   statistics: StatisticsBook;
   metrics: ServingMetrics;
+  routes: RouteCache;
   requestTimeoutMs(): number;
 }
 
