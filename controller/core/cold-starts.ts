@@ -1,0 +1,169 @@
+import type { SpecialiseEvent } from '../../contracts/admin.ts';
+import {
+  COLD_START_PHASES,
+  type ColdAnswer,
+  type ColdStart,
+  type ColdStartPhase,
+} from '../../contracts/cold-start.ts';
+
+/** Records that are kept, over all services. */
+export const MAX_COLD_STARTS = 100;
+
+export interface ColdStartBegin {
+  replica: string;
+  namespace: string;
+  service: string;
+  serviceUid: string;
+  revision: string;
+  via: 'standby' | 'new';
+  /** Age of the oldest waiting request at the decision; undefined for a start ahead of demand. */
+  queuedForMs: number | undefined;
+  decidedAtMs: number;
+}
+
+interface Running {
+  begin: ColdStartBegin;
+  /** End of each phase on the controller's clock; those within the runtime are laid out from `claimed` on. */
+  endsMs: Map<ColdStartPhase, number>;
+  /** Controller's time minus the runtime's `elapsedMs`, taken at its first event. */
+  runtimeZeroMs: number | undefined;
+  cached: boolean;
+  outcome: ColdStart['outcome'];
+  /** What the activator's stopwatch says, from arrival to the first byte of the answer. */
+  answeredInMs: number | undefined;
+  error: string | undefined;
+}
+
+/**
+ * The records of cold starts, put together from marks by the controller's clock and durations by the runtime's
+ * and the activator's own, so that clocks of two machines are never compared. Phases add up to the time from
+ * the arrival to the end of the last one; `totalMs` of an answered start is the activator's stopwatch.
+ */
+export class ColdStartLog {
+  /** By replica, oldest first. */
+  readonly #starts = new Map<string, Running>();
+
+  begin(begin: ColdStartBegin): void {
+    this.#starts.delete(begin.replica);
+    this.#starts.set(begin.replica, {
+      begin,
+      endsMs: new Map([['decided', begin.decidedAtMs]]),
+      runtimeZeroMs: undefined,
+      cached: false,
+      outcome: 'running',
+      answeredInMs: undefined,
+      error: undefined,
+    });
+    for (const replica of this.#starts.keys()) {
+      if (this.#starts.size <= MAX_COLD_STARTS) break;
+      this.#starts.delete(replica);
+    }
+  }
+
+  has(replica: string): boolean {
+    return this.#starts.has(replica);
+  }
+
+  /** Ends a phase now. Unknown replicas and repeated phases change nothing. */
+  mark(replica: string, phase: ColdStartPhase, nowMs: number): void {
+    const start = this.#starts.get(replica);
+    if (start?.outcome === 'running' && !start.endsMs.has(phase)) start.endsMs.set(phase, nowMs);
+  }
+
+  /** Takes in an event of the runtime: the phases in it are as long as its own clock says. */
+  event(replica: string, event: SpecialiseEvent, nowMs: number): void {
+    const start = this.#starts.get(replica);
+    if (start === undefined || start.outcome !== 'running') return;
+    // The first event anchors the runtime's clock; it is sent at once, so it is late by half a round trip.
+    start.runtimeZeroMs ??= nowMs - event.elapsedMs;
+    const atMs = start.runtimeZeroMs + event.elapsedMs;
+    if (event.event === 'claimed') {
+      if (start.begin.via === 'standby') this.mark(replica, 'claimed', atMs);
+    } else if (event.event === 'fetched') {
+      start.cached = event.cached;
+      this.mark(replica, 'fetched', atMs);
+    } else if (event.event === 'created' || event.event === 'warmed') {
+      this.mark(replica, event.event, atMs);
+    } else if (event.event === 'failed') {
+      this.fail(replica, `${event.code}: ${event.message}`);
+    }
+  }
+
+  /** Its endpoint is in the routes. */
+  routed(replica: string, nowMs: number): void {
+    const start = this.#starts.get(replica);
+    if (start?.outcome !== 'running') return;
+    this.mark(replica, 'routed', nowMs);
+    start.outcome = 'ready';
+  }
+
+  fail(replica: string, error: string): void {
+    const start = this.#starts.get(replica);
+    if (start?.outcome !== 'running') return;
+    start.outcome = 'failed';
+    start.error = error;
+  }
+
+  /** The start was called off. */
+  drop(replica: string): void {
+    if (this.#starts.get(replica)?.outcome === 'running') this.#starts.delete(replica);
+  }
+
+  /** The activator tells how long the request waited that the service was started for. */
+  answered(answer: ColdAnswer, nowMs: number): ColdStart | undefined {
+    const start = this.#starts.get(answer.endpointId);
+    if (start?.outcome !== 'ready' || start.begin.queuedForMs === undefined) return undefined;
+    const arrivedAtMs = nowMs - answer.arrivedAgoMs;
+    const totalMs = answer.queuedMs + answer.upstreamMs;
+    const routedMs = start.endsMs.get('routed') ?? start.begin.decidedAtMs;
+    start.endsMs.set('answered', Math.max(routedMs, arrivedAtMs + totalMs));
+    start.answeredInMs = totalMs;
+    start.outcome = 'answered';
+    return toRecord(start);
+  }
+
+  get(replica: string): ColdStart | undefined {
+    const start = this.#starts.get(replica);
+    return start && toRecord(start);
+  }
+
+  /** Newest first. */
+  list(filter: { namespace?: string | undefined; service?: string | undefined } = {}): ColdStart[] {
+    return [...this.#starts.values()]
+      .toReversed()
+      .filter(
+        ({ begin }) =>
+          (filter.namespace === undefined || begin.namespace === filter.namespace) &&
+          (filter.service === undefined || begin.service === filter.service),
+      )
+      .map(toRecord);
+  }
+}
+
+function toRecord(start: Running): ColdStart {
+  const { begin } = start;
+  const beganAtMs = begin.decidedAtMs - (begin.queuedForMs ?? 0);
+  const phasesMs: ColdStart['phasesMs'] = {};
+  let endMs = beganAtMs;
+  for (const phase of COLD_START_PHASES) {
+    const phaseEndMs = start.endsMs.get(phase);
+    if (phaseEndMs === undefined) continue;
+    // A late first event can put the runtime's phases some microseconds past a mark of ours.
+    phasesMs[phase] = Math.max(0, phaseEndMs - endMs);
+    endMs = Math.max(endMs, phaseEndMs);
+  }
+  return {
+    namespace: begin.namespace,
+    service: begin.service,
+    revision: begin.revision,
+    replica: begin.replica,
+    atMs: beganAtMs,
+    via: begin.via,
+    demanded: begin.queuedForMs !== undefined,
+    cached: start.cached,
+    outcome: start.outcome,
+    phasesMs,
+    totalMs: start.answeredInMs ?? endMs - beganAtMs,
+    ...(start.error !== undefined && { error: start.error }),
+  };
+}

@@ -1,0 +1,212 @@
+import type { DemandReport, RevisionDemand } from '../../contracts/demand.ts';
+import type { StatsReport } from '../../contracts/stats.ts';
+import type { LoadSample } from './autoscaler/decision.ts';
+
+/** An activator that had requests resends within 100 ms; one that is silent for this long has lost them. */
+export const SILENT_AFTER_MS = 3_000;
+/** Counters of a source that says nothing are forgotten after this long, when it also had no requests. */
+const FORGET_AFTER_MS = 3_600_000;
+/** Sources that are remembered at most; each is an activator, or a replica that was claimed. */
+const MAX_SOURCES = 20_000;
+/** A load that begins after silence began within this time: the width of the autoscaler's buckets. */
+const FRESH_LOAD_MS = 1_000;
+
+/** How a revision stands now, over all activators and direct callers. */
+export interface DemandNow {
+  readonly queued: number;
+  readonly inFlight: number;
+  readonly oldestQueuedMs: number;
+  /** Some source had requests and has gone silent, so that the figures are a guess until it is given up. */
+  readonly isUncertain: boolean;
+}
+
+interface Counters {
+  requestSeconds: number;
+  requests: number;
+  queued: number;
+  inFlight: number;
+  oldestQueuedMs: number;
+}
+
+interface Source {
+  sequence: number;
+  uptimeMs: number;
+  heardAtMs: number;
+  /** By `serviceUid/revision`. */
+  revisions: Map<string, Counters>;
+}
+
+export type DemandKey = `${string}/${string}`;
+
+export function demandKey(serviceUid: string, revision: string): DemandKey {
+  return `${serviceUid}/${revision}`;
+}
+
+/** What a report changed. */
+export interface Heard {
+  readonly isFresh: boolean;
+  /** Keys of revisions with a waiting request. */
+  readonly waiting: readonly DemandKey[];
+  /** Keys of revisions that got requests since the report before. */
+  readonly arrived: readonly DemandKey[];
+}
+
+const NOTHING: Heard = { isFresh: false, waiting: [], arrived: [] };
+
+/**
+ * Merges the cumulative reports of all activators and of runtimes' direct callers into load samples for the
+ * autoscaler. Reports that come twice, late or not at all change no sum, because only differences of
+ * cumulative counters are taken. Deterministic: time comes in as an argument.
+ */
+export class DemandMerger {
+  readonly #sources = new Map<string, Source>();
+  readonly #samples = new Map<DemandKey, LoadSample[]>();
+  readonly #startedAtMs: number;
+
+  constructor(startedAtMs: number) {
+    this.#startedAtMs = startedAtMs;
+  }
+
+  /** An activator's report. */
+  report(report: DemandReport, nowMs: number): Heard {
+    const entries = report.revisions.map((demand): [DemandKey, Counters] => [
+      demandKey(demand.serviceUid, demand.revision),
+      countersOf(demand),
+    ]);
+    return this.#hear(`activator ${report.activator}`, report.sequence, report.uptimeMs, entries, nowMs);
+  }
+
+  /** A runtime's report. What came through an activator is in that one's report, so only the rest counts. */
+  stats(report: StatsReport, nowMs: number): Heard {
+    const { direct } = report;
+    const entry: [DemandKey, Counters] = [
+      demandKey(report.serviceUid, report.revision),
+      { ...direct, queued: 0, oldestQueuedMs: 0 },
+    ];
+    const source = `claim ${report.claimId} ${report.incarnation}`;
+    return this.#hear(source, report.sequence, report.uptimeMs, [entry], nowMs);
+  }
+
+  /** The samples since the last call, of all sources, without zeros for silence. */
+  takeSamples(key: DemandKey): readonly LoadSample[] {
+    const samples = this.#samples.get(key) ?? [];
+    this.#samples.delete(key);
+    return samples;
+  }
+
+  now(key: DemandKey, nowMs: number): DemandNow {
+    let queued = 0;
+    let inFlight = 0;
+    let oldestQueuedMs = 0;
+    let isUncertain = false;
+    for (const source of this.#sources.values()) {
+      const counters = source.revisions.get(key);
+      if (counters === undefined || (counters.queued === 0 && counters.inFlight === 0)) continue;
+      const silentMs = nowMs - source.heardAtMs;
+      if (silentMs > SILENT_AFTER_MS) continue;
+      if (silentMs > SILENT_AFTER_MS / 3) isUncertain = true;
+      queued += counters.queued;
+      inFlight += counters.inFlight;
+      if (counters.queued > 0) oldestQueuedMs = Math.max(oldestQueuedMs, counters.oldestQueuedMs + silentMs);
+    }
+    return { queued, inFlight, oldestQueuedMs, isUncertain };
+  }
+
+  /** Requests over all time that this merger knows of, for rates in views. */
+  totalRequests(key: DemandKey): number {
+    let total = 0;
+    for (const source of this.#sources.values()) total += source.revisions.get(key)?.requests ?? 0;
+    return total;
+  }
+
+  /** Drops what can't matter any more: revisions that are gone, sources silent for an hour. */
+  forget(isKnown: (key: DemandKey) => boolean, nowMs: number): void {
+    for (const [name, source] of this.#sources) {
+      for (const key of source.revisions.keys()) if (!isKnown(key as DemandKey)) source.revisions.delete(key);
+      if (nowMs - source.heardAtMs > FORGET_AFTER_MS) this.#sources.delete(name);
+    }
+    for (const key of this.#samples.keys()) if (!isKnown(key)) this.#samples.delete(key);
+  }
+
+  /** A claim has ended: its runtime's counters go with it. */
+  forgetClaim(claimId: string): void {
+    const prefix = `claim ${claimId} `;
+    for (const name of this.#sources.keys()) if (name.startsWith(prefix)) this.#sources.delete(name);
+  }
+
+  #hear(
+    name: string,
+    sequence: number,
+    uptimeMs: number,
+    entries: readonly [DemandKey, Counters][],
+    nowMs: number,
+  ): Heard {
+    let source = this.#sources.get(name);
+    if (source !== undefined && sequence <= source.sequence) return NOTHING;
+    // Counters of a source that is older than this merger began before it: its first report is a base line.
+    const isBaseLine = source === undefined && uptimeMs > nowMs - this.#startedAtMs;
+    if (source === undefined) {
+      source = { sequence, uptimeMs: 0, heardAtMs: nowMs, revisions: new Map() };
+      this.#makeRoom();
+    }
+    this.#sources.delete(name);
+    this.#sources.set(name, source);
+    const sinceMs = uptimeMs - source.uptimeMs;
+    const waiting: DemandKey[] = [];
+    const arrived: DemandKey[] = [];
+    for (const [key, counters] of entries) {
+      const before = source.revisions.get(key);
+      if (counters.queued > 0) waiting.push(key);
+      if (!isBaseLine) {
+        const sample = sampleOf(before, counters, sinceMs, nowMs);
+        if (sample !== undefined) this.#addSample(key, sample);
+        if (counters.requests > (before?.requests ?? 0)) arrived.push(key);
+      }
+      source.revisions.set(key, counters);
+    }
+    // An activator reports a revision until its traffic has ended; one that it leaves out has none.
+    const named = new Set<string>(entries.map(([key]) => key));
+    for (const [key, counters] of source.revisions) {
+      if (!named.has(key))
+        source.revisions.set(key, { ...counters, queued: 0, inFlight: 0, oldestQueuedMs: 0 });
+    }
+    Object.assign(source, { sequence, uptimeMs, heardAtMs: nowMs });
+    return { isFresh: true, waiting, arrived };
+  }
+
+  #addSample(key: DemandKey, sample: LoadSample): void {
+    const samples = this.#samples.get(key);
+    if (samples === undefined) this.#samples.set(key, [sample]);
+    // Two seconds of ten reports a second of fifty activators; more are dropped, oldest first.
+    else if (samples.push(sample) > 1_000) samples.shift();
+  }
+
+  #makeRoom(): void {
+    if (this.#sources.size < MAX_SOURCES) return;
+    const [longestSilent] = this.#sources.keys();
+    if (longestSilent !== undefined) this.#sources.delete(longestSilent);
+  }
+}
+
+function countersOf(demand: RevisionDemand): Counters {
+  const { requestSeconds, requests, queued, inFlight, oldestQueuedMs } = demand;
+  return { requestSeconds, requests, queued, inFlight, oldestQueuedMs };
+}
+
+function sampleOf(
+  before: Counters | undefined,
+  after: Counters,
+  sinceMs: number,
+  nowMs: number,
+): LoadSample | undefined {
+  const wasIdle = before === undefined || before.queued + before.inFlight === 0;
+  const intervalMs = wasIdle ? Math.min(sinceMs, FRESH_LOAD_MS) : sinceMs;
+  if (!(intervalMs > 0)) return undefined;
+  const seconds = intervalMs / 1000;
+  return {
+    atMs: nowMs,
+    intervalMs,
+    concurrency: Math.max(0, after.requestSeconds - (before?.requestSeconds ?? 0)) / seconds,
+    requestsPerSecond: Math.max(0, after.requests - (before?.requests ?? 0)) / seconds,
+  };
+}

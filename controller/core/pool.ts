@@ -1,0 +1,88 @@
+import { isOnItsWayOut, type ReplicaRecord } from './replica-record.ts';
+import { isQuarantined, type Quarantine } from './replicas.ts';
+
+export interface PoolInput {
+  /** Standbys to keep for whoever comes. 0: no pool; standbys are then started on demand. */
+  readonly standbys: number;
+  readonly records: Iterable<ReplicaRecord>;
+  readonly quarantine: ReadonlyMap<string, Quarantine>;
+  /** Standbys asked for that the platform hasn't shown yet, those for a certain revision not counted. */
+  readonly creating: number;
+  /** False while failed starts of standbys are backed off from. */
+  readonly mayStart: boolean;
+  /** How long a claim under way puts off the refill: a process that starts takes CPU from the cold start. */
+  readonly refillDelayMs: number;
+  readonly nowMs: number;
+}
+
+export type PoolAction = { do: 'create-standby' } | { do: 'remove'; id: string };
+
+/**
+ * Keeps the pool at its size. Standbys in quarantine are for one service only, so they don't count towards
+ * the size; of them as many stay as the pool is large, those with a model in their cache first.
+ */
+export function planPool(input: PoolInput): PoolAction[] {
+  const records = [...input.records];
+  const isHeld = (record: ReplicaRecord): boolean =>
+    isQuarantined(record, input.quarantine, undefined, input.nowMs);
+  const pool = records.filter(isInPool);
+  const open = pool.filter((record) => !isHeld(record));
+  const actions: PoolAction[] = [
+    ...surplus(open.filter(isUp), open.length - input.standbys),
+    ...surplus(pool.filter(isHeld), pool.length - open.length - input.standbys),
+  ];
+  const lacking = input.standbys - open.length - input.creating;
+  if (lacking > 0 && input.mayStart && !isClaimUnderWay(records, input)) {
+    for (let n = 0; n < lacking; n++) actions.push({ do: 'create-standby' });
+  }
+  return actions;
+}
+
+/**
+ * Whether a standby that leaves its service goes back to the pool. It does where the pool has room for one
+ * that only the same service may claim for a while, and so a service that comes back soon finds its cache warm.
+ */
+export function shouldRecycle(
+  input: Pick<PoolInput, 'standbys' | 'records' | 'quarantine' | 'nowMs'>,
+): boolean {
+  let held = 0;
+  for (const record of input.records) {
+    if (record.origin !== 'standby') continue;
+    const isComing = record.phase === 'recycling';
+    if (isComing || (isInPool(record) && isQuarantined(record, input.quarantine, undefined, input.nowMs)))
+      held++;
+  }
+  return held < input.standbys;
+}
+
+function isInPool(record: ReplicaRecord): boolean {
+  return (
+    record.origin === 'standby' &&
+    record.owner === undefined &&
+    record.reservedFor === undefined &&
+    !isOnItsWayOut(record)
+  );
+}
+
+function isUp(record: ReplicaRecord): boolean {
+  return record.phase === 'standby';
+}
+
+/** The blank ones first, then the youngest. */
+function surplus(records: readonly ReplicaRecord[], count: number): PoolAction[] {
+  return [...records]
+    .sort(
+      (left, right) =>
+        left.cachedModels.length - right.cachedModels.length ||
+        right.sinceMs - left.sinceMs ||
+        (left.id < right.id ? -1 : 1),
+    )
+    .slice(0, Math.max(0, count))
+    .map((record) => ({ do: 'remove', id: record.id }));
+}
+
+function isClaimUnderWay(records: readonly ReplicaRecord[], input: PoolInput): boolean {
+  return records.some(
+    (record) => record.phase === 'claiming' && input.nowMs - record.sinceMs < input.refillDelayMs,
+  );
+}

@@ -1,0 +1,277 @@
+import type { ColdStart } from '../../contracts/cold-start.ts';
+import type { Condition, InferenceServiceStatus } from '../../crds/schema.ts';
+import type { StoredRevision } from '../ports.ts';
+import { isProved, lastRolledOut, type Revisions, type Traffic, targetOf } from './revisions.ts';
+import type { StartTrouble } from './start-trouble.ts';
+
+type ModelState = NonNullable<
+  NonNullable<InferenceServiceStatus['modelStatus']>['states']
+>['activeModelState'];
+type ModelStatus = NonNullable<InferenceServiceStatus['modelStatus']>;
+
+/** Replicas of one revision, by where they are. */
+export interface ReplicaCounts {
+  readonly wanted: number;
+  readonly ready: number;
+  readonly starting: number;
+  readonly draining: number;
+}
+
+export interface StatusInput {
+  readonly generation: number;
+  readonly url: string;
+  readonly initialScale: number;
+  readonly stopped: string | undefined;
+  /** Problems of a manifest that was refused while the one before serves on. */
+  readonly invalid: readonly string[] | undefined;
+  readonly revisions: Revisions;
+  readonly traffic: Traffic;
+  readonly counts: (revision: string) => ReplicaCounts;
+  readonly trouble: (revision: string) => StartTrouble | undefined;
+  /** Fields that keep a standby from taking the target; empty: it fits. Undefined: standbys don't apply. */
+  readonly misfits: readonly string[] | undefined;
+  readonly warnings: readonly string[];
+  readonly scaling:
+    | { reason: string; path: 'proxied' | 'direct'; atMs: number; inPanic: boolean }
+    | undefined;
+  readonly lastColdStart: ColdStart | undefined;
+  /** The platform itself has failed at something for this service, in words; tried again. */
+  readonly platformProblem: string | undefined;
+}
+
+/**
+ * The status of a service as KServe shows it. A service at zero replicas is Ready, its model's state Standby.
+ *
+ * @param previous The status before: conditions that say the same keep their transition times.
+ */
+export function serviceStatus(
+  input: StatusInput,
+  previous: InferenceServiceStatus | undefined,
+  nowMs: number,
+): InferenceServiceStatus {
+  const total = totalCounts(input);
+  const modelStatus = modelStatusOf(input);
+  return {
+    observedGeneration: input.generation,
+    url: input.url,
+    address: { url: input.url },
+    components: { predictor: predictorOf(input) },
+    conditions: withTimes(conditionsOf(input, modelStatus), previous?.conditions ?? [], nowMs),
+    modelStatus,
+    replicas: {
+      desired: total.wanted,
+      ready: total.ready,
+      starting: total.starting,
+      draining: total.draining,
+    },
+    ...(input.scaling && {
+      scaling: {
+        reason: input.scaling.reason,
+        mode: input.scaling.inPanic ? 'panic' : 'stable',
+        path: input.scaling.path,
+        lastDecisionTime: timestamp(input.scaling.atMs),
+      },
+    }),
+    ...(input.lastColdStart && {
+      lastColdStart: {
+        durationMs: Math.round(input.lastColdStart.totalMs),
+        time: timestamp(input.lastColdStart.atMs),
+        phases: Object.fromEntries(
+          Object.entries(input.lastColdStart.phasesMs).map(([phase, ms]) => [
+            phase,
+            Math.round(ms * 10) / 10,
+          ]),
+        ),
+      },
+    }),
+  };
+}
+
+export function totalCounts(input: Pick<StatusInput, 'revisions' | 'counts'>): ReplicaCounts {
+  const total = { wanted: 0, ready: 0, starting: 0, draining: 0 };
+  for (const { name } of input.revisions) {
+    const counts = input.counts(name);
+    total.wanted += counts.wanted;
+    total.ready += counts.ready;
+    total.starting += counts.starting;
+    total.draining += counts.draining;
+  }
+  return total;
+}
+
+/** What a revision's model is doing, in KServe's words. */
+export function modelState(revision: StoredRevision, input: StatusInput): ModelState {
+  const counts = input.counts(revision.name);
+  if (counts.ready > 0) return 'Loaded';
+  if (counts.starting > 0) return 'Loading';
+  if (input.trouble(revision.name)?.isFailed === true || revision.failure !== undefined)
+    return 'FailedToLoad';
+  return isProved(revision, input.initialScale) || input.stopped !== undefined ? 'Standby' : 'Pending';
+}
+
+/** The revision that most of the traffic goes to. */
+function activeOf(input: StatusInput): StoredRevision | undefined {
+  let active: StoredRevision | undefined;
+  for (const revision of input.revisions) {
+    const share = input.traffic.get(revision.name) ?? 0;
+    if (share > 0 && share > (active === undefined ? 0 : (input.traffic.get(active.name) ?? 0)))
+      active = revision;
+  }
+  return active;
+}
+
+function modelStatusOf(input: StatusInput): ModelStatus {
+  const target = targetOf(input.revisions);
+  if (target === undefined) {
+    return {
+      transitionStatus: input.invalid === undefined ? 'InProgress' : 'InvalidSpec',
+      ...failureInfo(input),
+    };
+  }
+  const active = activeOf(input) ?? target;
+  const targetState = modelState(target, input);
+  const counts = input.counts(target.name);
+  const failed = input.trouble(target.name)?.failures ?? 0;
+  return {
+    transitionStatus: transitionOf(input, target, targetState),
+    states: { activeModelState: modelState(active, input), targetModelState: targetState },
+    ...failureInfo(input),
+    copies: { totalCopies: counts.ready, failedCopies: failed },
+  };
+}
+
+function transitionOf(
+  input: StatusInput,
+  target: StoredRevision,
+  state: ModelState,
+): ModelStatus['transitionStatus'] {
+  if (input.invalid !== undefined) return 'InvalidSpec';
+  if (state === 'FailedToLoad') return 'BlockedByFailedLoad';
+  return isProved(target, input.initialScale) || input.stopped !== undefined ? 'UpToDate' : 'InProgress';
+}
+
+function failureInfo(input: StatusInput): Pick<ModelStatus, 'lastFailureInfo'> {
+  if (input.invalid !== undefined) {
+    return { lastFailureInfo: { reason: 'InvalidPredictorSpec', message: input.invalid.join('\n') } };
+  }
+  const target = targetOf(input.revisions);
+  if (target === undefined) return {};
+  const trouble = input.trouble(target.name);
+  const failure = trouble
+    ? { code: trouble.code, message: trouble.message, atMs: trouble.lastAtMs }
+    : target.failure;
+  if (failure === undefined) return {};
+  const isRuntime = failure.code === 'replica-failed' || failure.code === 'internal';
+  return {
+    lastFailureInfo: {
+      reason: isRuntime ? 'RuntimeUnhealthy' : 'ModelLoadFailed',
+      message: `${failure.code}: ${failure.message}`,
+      modelRevisionName: target.name,
+      time: timestamp(failure.atMs),
+    },
+  };
+}
+
+function conditionsOf(input: StatusInput, model: ModelStatus): Condition[] {
+  const predictor = predictorCondition(input, model);
+  const ingress: Condition = { type: 'IngressReady', status: 'True' };
+  const ready: Condition = { ...predictor, type: 'Ready' };
+  const conditions = [ready, predictor, ingress];
+  if (input.misfits !== undefined) conditions.push(standbyFit(input.misfits));
+  if (input.invalid !== undefined) {
+    const message = input.invalid.join('\n');
+    conditions.push({ type: 'SpecValid', status: 'False', reason: 'InvalidSpec', message });
+  }
+  if (input.warnings.length > 0) {
+    const message = input.warnings.join('\n');
+    conditions.push({
+      type: 'Warnings',
+      status: 'True',
+      severity: 'Warning',
+      reason: 'WithoutEffect',
+      message,
+    });
+  }
+  if (input.stopped !== undefined) {
+    conditions.push({
+      type: 'Stopped',
+      status: 'True',
+      severity: 'Info',
+      reason: 'Stopped',
+      message: input.stopped,
+    });
+  }
+  return conditions;
+}
+
+function predictorCondition(input: StatusInput, model: ModelStatus): Condition {
+  const type = 'PredictorReady';
+  if (input.stopped !== undefined) {
+    return { type, status: 'False', reason: 'Stopped', message: input.stopped };
+  }
+  const target = targetOf(input.revisions);
+  if (target === undefined) {
+    const message = input.invalid?.join('\n') ?? 'the revisions are being read';
+    return {
+      type,
+      status: input.invalid === undefined ? 'Unknown' : 'False',
+      reason: 'InvalidSpec',
+      message,
+    };
+  }
+  if (input.platformProblem !== undefined) {
+    return { type, status: 'False', reason: 'PlatformError', message: input.platformProblem };
+  }
+  if (model.states?.targetModelState === 'FailedToLoad') {
+    const serving = activeOf(input);
+    const who = serving === undefined || serving === target ? '' : `; ${serving.name} goes on serving`;
+    const why = model.lastFailureInfo?.message ?? 'it failed to load';
+    return { type, status: 'False', reason: 'RevisionFailed', message: `${target.name}: ${why}${who}` };
+  }
+  if (!isProved(target, input.initialScale)) {
+    return { type, status: 'Unknown', reason: 'Deploying', message: `${target.name} is being loaded` };
+  }
+  return { type, status: 'True' };
+}
+
+function standbyFit(misfits: readonly string[]): Condition {
+  const type = 'StandbyFit';
+  if (misfits.length === 0) return { type, status: 'True', severity: 'Info' };
+  const message = `each replica starts as a process of its own, which takes longer, because of ${misfits.join(', ')}`;
+  return { type, status: 'False', severity: 'Info', reason: 'FieldsDiffer', message };
+}
+
+function predictorOf(input: StatusInput) {
+  const target = targetOf(input.revisions);
+  const latestReady = input.revisions.filter((revision) => isProved(revision, input.initialScale)).at(-1);
+  const rolledOut = lastRolledOut(input.revisions);
+  const before = lastRolledOut(input.revisions.filter((revision) => revision !== rolledOut));
+  return {
+    url: input.url,
+    ...(target && { latestCreatedRevision: target.name }),
+    ...(latestReady && { latestReadyRevision: latestReady.name }),
+    ...(rolledOut && { latestRolledoutRevision: rolledOut.name }),
+    ...(before && { previousRolledoutRevision: before.name }),
+    traffic: [...input.traffic].map(([revisionName, percent]) => ({
+      revisionName,
+      percent,
+      latestRevision: revisionName === target?.name,
+    })),
+  };
+}
+
+/** Each condition with the time since when it has had its present status, to the second as Kubernetes has it. */
+function withTimes(conditions: Condition[], previous: readonly Condition[], nowMs: number): Condition[] {
+  return conditions.map((condition) => {
+    const before = previous.find(({ type }) => type === condition.type);
+    const isSame = before?.status === condition.status && before.lastTransitionTime !== undefined;
+    return {
+      ...condition,
+      lastTransitionTime: isSame ? (before.lastTransitionTime ?? '') : timestamp(nowMs),
+    };
+  });
+}
+
+function timestamp(epochMs: number): string {
+  return `${new Date(epochMs).toISOString().slice(0, 19)}Z`;
+}

@@ -1,0 +1,245 @@
+import type { SpecialiseEvent, SpecialiseRequest } from '../../contracts/admin.ts';
+import { toPilotlightError } from '../../contracts/errors.ts';
+import { demandKey } from '../core/demand.ts';
+import { holdsSlot, isOwnedBy, type ReplicaRecord } from '../core/replica-record.ts';
+import { findRevision, markFailed, markReady } from '../core/revisions.ts';
+import { serviceSettings } from '../core/service-settings.ts';
+import { afterFailedStart, afterReady } from '../core/start-trouble.ts';
+import type { StoredRevision } from '../ports.ts';
+import { claimToken } from './claim-token.ts';
+import { dispose } from './departures.ts';
+import { changeRecord, type EngineContext, runtimeOf, type ServiceEntry } from './engine-context.ts';
+import { publishRoute } from './publish.ts';
+
+/** What a start hangs in after each event, as a caller whose wait timed out is told. */
+const PHASE_AFTER: Record<'claimed' | 'fetched' | 'created' | 'warmed', string> = {
+  claimed: 'fetching the model',
+  fetched: 'loading the model',
+  created: 'warming up the model',
+  warmed: 'about to be ready',
+};
+
+/**
+ * Has a replica take the model of a revision. The call goes out in this very turn. A repeated claim with the
+ * id of an earlier one (after a restart of the controller) takes up where that one is.
+ */
+export function claim(
+  context: EngineContext,
+  entry: ServiceEntry,
+  record: ReplicaRecord,
+  revisionName: string,
+  earlier?: { claimId: string },
+): void {
+  const revision = findRevision(entry.revisions ?? [], revisionName);
+  if (revision === undefined) return;
+  const nowMs = context.clock.nowMs();
+  const claimId = earlier?.claimId ?? context.newId();
+  const { queued, oldestQueuedMs } = context.demand.now(demandKey(entry.uid, revisionName), nowMs);
+  const isDemanded = queued > 0 && !hasReady(context, entry, revisionName);
+  changeRecord(context, record.id, {
+    phase: 'claiming',
+    owner: { serviceUid: entry.uid, revision: revisionName },
+    claimId,
+    reservedFor: undefined,
+    sinceMs: nowMs,
+  });
+  if (earlier === undefined && !context.coldStarts.has(record.id)) {
+    context.coldStarts.begin({
+      replica: record.id,
+      namespace: entry.settings.namespace,
+      service: entry.settings.name,
+      serviceUid: entry.uid,
+      revision: revisionName,
+      via: record.origin === 'standby' ? 'standby' : 'new',
+      queuedForMs: isDemanded ? oldestQueuedMs : undefined,
+      decidedAtMs: nowMs,
+    });
+  }
+  const runtime = runtimeOf(entry, revisionName);
+  runtime.startingPhase = 'claiming a standby';
+  const request = specialiseRequest(context, entry, revision, claimId, isDemanded);
+  const onEvent = (event: SpecialiseEvent): void => onProgress(context, entry, record.id, claimId, event);
+  let outcome: Promise<SpecialiseEvent>;
+  try {
+    outcome = context.platform.specialise(record.id, request, onEvent);
+  } catch (error) {
+    outcome = Promise.reject(toPilotlightError(error));
+  }
+  outcome.then(onEvent, (thrown: unknown) => {
+    const { code, message } = toPilotlightError(thrown);
+    failed(context, entry, record.id, claimId, { code, message, isRuntimeAlive: false });
+  });
+}
+
+function hasReady(context: EngineContext, entry: ServiceEntry, revision: string): boolean {
+  for (const record of context.records.values()) {
+    if (record.phase === 'ready' && isOwnedBy(record, entry.uid, revision)) return true;
+  }
+  return false;
+}
+
+/** The request for a claim, from the revision as it was stored and the service's present credentials. */
+export function specialiseRequest(
+  context: EngineContext,
+  entry: ServiceEntry,
+  revision: StoredRevision,
+  claimId: string,
+  isDemanded: boolean,
+): SpecialiseRequest {
+  const { platform, settings } = context;
+  const { resolved, identity } = revision;
+  const own = serviceSettings(resolved);
+  const { containerConcurrency } = resolved.service.spec.predictor;
+  const { instances, threadsPerInstance, sha256 } = own.runtime;
+  const s3 = entry.resolved.s3;
+  return {
+    claimId,
+    epoch: platform.epoch,
+    service: { namespace: entry.settings.namespace, name: entry.settings.name, uid: entry.uid },
+    revision: revision.name,
+    model: {
+      name: own.models[0] ?? entry.settings.name,
+      uri: own.modelUri ?? '',
+      ...(identity !== undefined && { identity }),
+      ...(sha256 !== undefined && { sha256 }),
+      ...(s3 !== undefined && { s3 }),
+    },
+    serving: {
+      ...(containerConcurrency > 0 && { containerConcurrency }),
+      ...(instances !== undefined && { instances }),
+      ...(threadsPerInstance !== undefined && { threadsPerInstance }),
+      requestTimeoutMs: entry.settings.requestTimeoutMs,
+    },
+    startTimeoutMs: entry.settings.startTimeoutMs,
+    warmUp: isDemanded ? 'request' : 'run',
+    stats: { url: settings.statsUrl, token: claimToken(settings.tokenSecret, claimId) },
+  };
+}
+
+function onProgress(
+  context: EngineContext,
+  entry: ServiceEntry,
+  id: string,
+  claimId: string,
+  event: SpecialiseEvent,
+): void {
+  const record = context.records.get(id);
+  // The replica was given up meanwhile, or this is the last event for the second time.
+  if (record?.claimId !== claimId || record.phase !== 'claiming') return;
+  context.coldStarts.event(id, event, context.clock.nowMs());
+  if (event.event === 'ready') {
+    ready(context, entry, record, event.capacity);
+  } else if (event.event === 'failed') {
+    failed(context, entry, id, claimId, { ...event, isRuntimeAlive: true });
+  } else {
+    const revision = record.owner?.revision ?? '';
+    runtimeOf(entry, revision).startingPhase = PHASE_AFTER[event.event];
+    if (event.event === 'fetched' && entry.revisions !== undefined) {
+      const known = findRevision(entry.revisions, revision);
+      // Kept from the first load on; a cached start then asks no store. It counts once the model has loaded.
+      if (known !== undefined && known.identity === undefined) {
+        context.pendingIdentities.set(claimId, event.identity);
+      }
+    }
+    publishRoute(context, entry);
+  }
+}
+
+function ready(context: EngineContext, entry: ServiceEntry, record: ReplicaRecord, capacity: number): void {
+  const nowMs = context.clock.nowMs();
+  const revision = record.owner?.revision ?? '';
+  changeRecord(context, record.id, { phase: 'ready', capacity, sinceMs: nowMs });
+  const runtime = runtimeOf(entry, revision);
+  runtime.capacity = capacity;
+  runtime.trouble = afterReady(runtime.trouble, nowMs);
+  if (entry.revisions !== undefined) {
+    const identity = context.pendingIdentities.get(record.claimId ?? '');
+    entry.revisions = markReady(entry.revisions, revision, identity);
+  }
+  context.pendingIdentities.delete(record.claimId ?? '');
+  if (!isAnyStarting(context, entry, revision)) runtime.startingPhase = undefined;
+  publishRoute(context, entry);
+  context.coldStarts.routed(record.id, context.clock.nowMs());
+  countColdStart(context, entry, record.id);
+  context.logger.info(
+    {
+      namespace: entry.settings.namespace,
+      service: entry.settings.name,
+      revision,
+      replica: record.id,
+      capacity,
+      startMs: Math.round(context.coldStarts.get(record.id)?.totalMs ?? nowMs - record.sinceMs),
+    },
+    'replica ready',
+  );
+  context.reconcile(entry);
+  context.reconcilePool();
+}
+
+/** Phases go to the metrics as they become known: those up to `routed` here, the answer when it is told. */
+export function countColdStart(context: EngineContext, entry: ServiceEntry, replica: string): void {
+  const start = context.coldStarts.get(replica);
+  if (start === undefined) return;
+  entry.lastColdStartReplica = replica;
+  const { answered } = start.phasesMs;
+  const isOver = !start.demanded || answered !== undefined;
+  const phases = answered === undefined ? start.phasesMs : { answered };
+  context.counters.coldStart(entry, { ...phases, ...(isOver && { total: start.totalMs }) }, start.via);
+}
+
+interface ClaimFailure {
+  code: string;
+  message: string;
+  /** The runtime itself reported it, so its process can be used again. */
+  isRuntimeAlive: boolean;
+}
+
+function failed(
+  context: EngineContext,
+  entry: ServiceEntry,
+  id: string,
+  claimId: string,
+  failure: ClaimFailure,
+): void {
+  const record = context.records.get(id);
+  if (record?.claimId !== claimId || record.phase !== 'claiming') return;
+  const { code, message, isRuntimeAlive } = failure;
+  const revision = record.owner?.revision ?? '';
+  context.pendingIdentities.delete(claimId);
+  context.coldStarts.fail(id, `${code}: ${message}`);
+  const fields = { namespace: entry.settings.namespace, service: entry.settings.name, revision, replica: id };
+  context.logger.warn({ ...fields, code, reason: message }, 'replica failed to start');
+  dispose(context, record, { mayRecycle: isRuntimeAlive });
+  // A standby that somebody else holds says nothing about this revision; another one is tried.
+  if (code !== 'claim-conflict') noteFailedStart(context, entry, revision, { code, message });
+  context.reconcile(entry);
+  context.reconcilePool();
+}
+
+/** Counts a failed start of a revision, and marks the revision failed when that is what it is. */
+export function noteFailedStart(
+  context: EngineContext,
+  entry: ServiceEntry,
+  revision: string,
+  failure: { code: string; message: string },
+): void {
+  const nowMs = context.clock.nowMs();
+  const runtime = runtimeOf(entry, revision);
+  const wasFailed = runtime.trouble?.isFailed === true;
+  runtime.trouble = afterFailedStart(runtime.trouble, failure, nowMs);
+  if (!isAnyStarting(context, entry, revision)) runtime.startingPhase = undefined;
+  context.counters.failedStart(entry, failure.code);
+  if (!runtime.trouble.isFailed || entry.revisions === undefined) return;
+  entry.revisions = markFailed(entry.revisions, revision, { ...failure, atMs: nowMs });
+  if (!wasFailed) {
+    const message = `${revision}: ${failure.code}: ${failure.message}`;
+    context.platform.recordEvent(entry.uid, { type: 'Warning', reason: 'LoadFailed', message });
+  }
+}
+
+function isAnyStarting(context: EngineContext, entry: ServiceEntry, revision: string): boolean {
+  for (const record of context.records.values()) {
+    if (isOwnedBy(record, entry.uid, revision) && holdsSlot(record) && record.phase !== 'ready') return true;
+  }
+  return false;
+}

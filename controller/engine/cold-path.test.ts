@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest';
+import { EngineBench } from './testing/engine-bench.ts';
+import { resolvedService } from './testing/services.ts';
+
+test('a service at zero is routed with no endpoint, and a waiting request has a standby claimed in the same turn', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  bench.world.apply(resolvedService('ocr'));
+  await bench.clock.settle();
+  expect(bench.route('uid-ocr')).toMatchObject({
+    hosts: ['ocr.default'],
+    models: ['ocr'],
+    revisions: [{ name: 'ocr-00001', weightPercent: 100, endpoints: [], kind: 'runtime' }],
+  });
+  expect(bench.phases('claiming')).toEqual([]);
+
+  bench.queue('uid-ocr', 'ocr-00001', 1);
+  expect(bench.world.calls.at(-1)).toBe('specialise host-1.0');
+
+  await bench.clock.advance(20);
+  expect(bench.route('uid-ocr').revisions[0]?.startingPhase).toBe('loading the model');
+  await bench.clock.advance(20);
+  expect(bench.route('uid-ocr').revisions[0]).toEqual({
+    name: 'ocr-00001',
+    weightPercent: 100,
+    endpoints: [{ id: 'host-1.0', address: 'host-1:8080', capacity: 4 }],
+    kind: 'runtime',
+  });
+});
+
+test('the route with the endpoint goes out in the turn in which the runtime says ready', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  bench.world.apply(resolvedService('ocr'));
+  await bench.clock.settle();
+  const told: string[] = [];
+  bench.controller.subscribe({ stream: undefined, after: undefined }, (message) => {
+    if (message.type === 'service' && message.service.revisions[0]?.endpoints.length === 1) {
+      told.push(bench.world.get('host-1.0').state);
+    }
+  });
+  bench.queue('uid-ocr', 'ocr-00001', 1);
+  await bench.clock.advance(40);
+  // The simulated runtime says ready before it changes its own state, so this was within its call.
+  expect(told[0]).toBe('specialising');
+});

@@ -1,0 +1,92 @@
+import { shouldRecycle } from '../core/pool.ts';
+import { isOnItsWayOut, type ReplicaRecord } from '../core/replica-record.ts';
+import { changeRecord, type EngineContext } from './engine-context.ts';
+import { publishRoute } from './publish.ts';
+
+/** A removal that fails is tried again, 1, 2, 4 … 30 s later, for as long as the replica is there. */
+const RETRY_BASE_MS = 1_000;
+const RETRY_MAX_MS = 30_000;
+
+/**
+ * Has a replica leave its service: out of the routes, time for that to spread, drained, then back to the pool
+ * or ended. A replica that doesn't serve yet is ended at once.
+ */
+export function leave(context: EngineContext, record: ReplicaRecord, why: string): void {
+  if (isOnItsWayOut(record)) return;
+  const { id, owner } = record;
+  const fields = { replica: id, service: owner?.serviceUid, revision: owner?.revision, reason: why };
+  if (record.phase !== 'ready') {
+    context.logger.info(fields, 'a starting replica is given up');
+    context.coldStarts.drop(id);
+    dispose(context, record, { mayRecycle: false });
+    return;
+  }
+  context.logger.info(fields, 'replica leaves');
+  changeRecord(context, id, { phase: 'leaving', sinceMs: context.clock.nowMs() });
+  const entry = context.services.get(owner?.serviceUid ?? '');
+  if (entry !== undefined) publishRoute(context, entry);
+  context.clock.after(context.settings.spreadMs, () => {
+    drain(context, id, entry?.settings.requestTimeoutMs ?? 0).catch((error: unknown) => {
+      context.logger.error({ replica: id, err: error }, 'a departure failed');
+    });
+  });
+}
+
+async function drain(context: EngineContext, id: string, deadlineMs: number): Promise<void> {
+  const record = changeRecord(context, id, { phase: 'draining', sinceMs: context.clock.nowMs() });
+  if (record === undefined || context.isStopped) return;
+  let isEmpty = false;
+  try {
+    isEmpty = await context.platform.drain(id, record.claimId ?? '', deadlineMs);
+    if (!isEmpty)
+      context.logger.warn({ replica: id, deadlineMs }, 'requests were still running at the drain deadline');
+  } catch (error) {
+    context.counters.platformError('drain');
+    context.logger.warn({ replica: id, err: error }, 'draining failed, ending the replica');
+  }
+  const now = context.records.get(id);
+  if (now !== undefined) dispose(context, now, { mayRecycle: isEmpty });
+}
+
+/** Puts a replica that serves nobody any more back to the pool, or ends it. */
+export function dispose(context: EngineContext, record: ReplicaRecord, how: { mayRecycle: boolean }): void {
+  const { id, owner, claimId, origin } = record;
+  const { clock, settings, records, quarantine } = context;
+  const nowMs = clock.nowMs();
+  if (claimId !== undefined) context.demand.forgetClaim(claimId);
+  // A replica that has been in the routes may be called by whoever hasn't heard yet.
+  if (owner !== undefined && record.phase === 'draining') {
+    quarantine.set(record.host, { serviceUid: owner.serviceUid, untilMs: nowMs + settings.quarantineMs });
+    clock.after(settings.quarantineMs, () => {
+      if ((quarantine.get(record.host)?.untilMs ?? Infinity) <= clock.nowMs()) quarantine.delete(record.host);
+      context.reconcilePool();
+    });
+  }
+  const isRecycled =
+    how.mayRecycle &&
+    origin === 'standby' &&
+    claimId !== undefined &&
+    shouldRecycle({ standbys: settings.standbys, records: records.values(), quarantine, nowMs });
+  changeRecord(context, id, { phase: isRecycled ? 'recycling' : 'removing', sinceMs: nowMs });
+  if (!isRecycled) {
+    remove(context, id, 0);
+    return;
+  }
+  context.platform.recycle(id, claimId).catch((error: unknown) => {
+    context.counters.platformError('recycle');
+    context.logger.warn({ replica: id, err: error }, 'recycling failed, ending the replica');
+    if (changeRecord(context, id, { phase: 'removing' }) !== undefined) remove(context, id, 0);
+  });
+}
+
+/** Ends a replica, for as long as it takes. */
+export function remove(context: EngineContext, id: string, attempt: number): void {
+  context.platform.remove(id).catch((error: unknown) => {
+    context.counters.platformError('remove');
+    context.logger.warn({ replica: id, attempt, err: error }, 'ending a replica failed, trying again');
+    const delayMs = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** Math.min(10, attempt));
+    context.clock.after(delayMs, () => {
+      if (context.records.has(id) && !context.isStopped) remove(context, id, attempt + 1);
+    });
+  });
+}

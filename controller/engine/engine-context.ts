@@ -1,0 +1,175 @@
+import type { ModelIdentity } from '../../contracts/admin.ts';
+import type { DecisionView } from '../../contracts/console.ts';
+import type { RoutesMessage } from '../../contracts/routes.ts';
+import type { InferenceServiceStatus } from '../../crds/schema.ts';
+import type { Logger } from '../../process/logger.ts';
+import type { AutoscalerState, Decision } from '../core/autoscaler/decision.ts';
+import type { ColdStartLog } from '../core/cold-starts.ts';
+import type { DemandMerger } from '../core/demand.ts';
+import type { Owner, ReplicaRecord } from '../core/replica-record.ts';
+import type { Quarantine } from '../core/replicas.ts';
+import type { Revisions, Traffic } from '../core/revisions.ts';
+import type { RouteLog } from '../core/routes.ts';
+import type { ServiceSettings } from '../core/service-settings.ts';
+import type { StartTrouble } from '../core/start-trouble.ts';
+import type { Clock, ObservedReplica, Platform, ResolvedService } from '../ports.ts';
+import type { KeyedQueue } from './keyed-queue.ts';
+
+/** Settings of the engine; durations in ms. */
+export interface EngineSettings {
+  /** Generic standbys to keep ready. */
+  readonly standbys: number;
+  /** How long a victim stays able to serve after it has left the routes, until all activators know. */
+  readonly spreadMs: number;
+  /** How long only the same service may claim a recycled standby. */
+  readonly quarantineMs: number;
+  /** How long a claim under way puts off the refill of the pool. */
+  readonly refillDelayMs: number;
+  /** Processes or pods that one service may have starting at once. */
+  readonly maxStartsAtOnce: number;
+  readonly tickMs: number;
+  /** Where runtimes push their stats. */
+  readonly statsUrl: string;
+  /** Key of the tokens of claims; tokens stay good over restarts when it does. */
+  readonly tokenSecret: string;
+}
+
+export const DEFAULT_ENGINE_SETTINGS = {
+  standbys: 1,
+  spreadMs: 150,
+  quarantineMs: 30_000,
+  refillDelayMs: 5_000,
+  maxStartsAtOnce: 8,
+  tickMs: 2_000,
+} satisfies Partial<EngineSettings>;
+
+/** What the engine keeps of a revision beyond what is stored: it is found anew after a restart. */
+export interface RevisionRuntime {
+  autoscaler: AutoscalerState | undefined;
+  lastDecision: Decision | undefined;
+  /** Replicas wanted by the last decision that was valid. */
+  desired: number;
+  /** Replicas wanted after everything that overrules the autoscaler. */
+  wanted: number;
+  /** As of this controller's start: it was proved to load before. */
+  wasInitialised: boolean;
+  trouble: StartTrouble | undefined;
+  /** Requests at once that a replica of it has reported. */
+  capacity: number | undefined;
+  zerosUntilMs: number;
+  startingPhase: string | undefined;
+}
+
+/** One service as the engine drives it. */
+export interface ServiceEntry {
+  readonly uid: string;
+  resolved: ResolvedService;
+  settings: ServiceSettings;
+  hosts: readonly string[];
+  url: string;
+  /** Undefined until they were read. */
+  revisions: Revisions | undefined;
+  traffic: Traffic;
+  readonly runtimes: Map<string, RevisionRuntime>;
+  invalid: readonly string[] | undefined;
+  isDeleted: boolean;
+  /** Wants replicas that it couldn't get yet. */
+  isLacking: boolean;
+  /** Nothing is there, wanted or asked: ticks pass over it. */
+  isQuiet: boolean;
+  platformProblem: string | undefined;
+  lastChange: DecisionView | undefined;
+  lastColdStartReplica: string | undefined;
+  status: InferenceServiceStatus | undefined;
+  writtenStatus: string | undefined;
+  isStatusQueued: boolean;
+  savedRevisions: Revisions | undefined;
+  /** Totals of requests at earlier ticks, for a rate. */
+  rateMarks: { atMs: number; requests: number }[];
+  wakeUp: { atMs: number; cancel: () => void } | undefined;
+}
+
+/** Counters that the metrics show; the engine counts, the metrics read. */
+export interface EngineCounters {
+  decision(entry: ServiceEntry, reasonCode: string): void;
+  failedStart(entry: ServiceEntry, code: string): void;
+  crash(entry: ServiceEntry): void;
+  /** Phases that have become known, in ms, `total` included at the end of a start. */
+  coldStart(entry: ServiceEntry, phasesMs: Readonly<Record<string, number>>, via: string): void;
+  platformError(operation: string): void;
+  suspect(reason: string): void;
+}
+
+/** Everything that the parts of the engine share. One engine, one thread: what runs in one turn is atomic. */
+export interface EngineContext {
+  readonly platform: Platform;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: EngineSettings;
+  readonly newId: () => string;
+  readonly services: Map<string, ServiceEntry>;
+  readonly records: Map<string, ReplicaRecord>;
+  readonly quarantine: Map<string, Quarantine>;
+  /** Replicas asked for that aren't observed yet, by `uid/revision`, or `pool`. */
+  readonly creating: Map<string, number>;
+  /** For whom a standby was started whose first observation is still to come, by id. */
+  readonly expected: Map<string, Owner>;
+  /** What was observed before everything was known. */
+  readonly unsorted: Map<string, ObservedReplica>;
+  /** Manifests that don't validate and have no service yet, by `namespace/name`. */
+  readonly invalid: Map<string, readonly string[]>;
+  /** What a model was resolved to in a load that isn't over, by claim. */
+  readonly pendingIdentities: Map<string, ModelIdentity>;
+  readonly demand: DemandMerger;
+  readonly coldStarts: ColdStartLog;
+  readonly routes: RouteLog;
+  readonly decisions: DecisionView[];
+  readonly subscribers: Set<(message: RoutesMessage) => void>;
+  readonly queue: KeyedQueue;
+  readonly counters: EngineCounters;
+  poolTrouble: StartTrouble | undefined;
+  poolWakeUp: (() => void) | undefined;
+  isSynced: boolean;
+  isStopped: boolean;
+  /** Looks at a service now. */
+  reconcile(entry: ServiceEntry): void;
+  /** Looks at the pool, and at the services that wait for a standby. */
+  reconcilePool(): void;
+}
+
+export const POOL_KEY = 'pool';
+
+/** State of a revision within the engine, made at its first use. */
+export function runtimeOf(entry: ServiceEntry, revision: string, wasInitialised = false): RevisionRuntime {
+  let runtime = entry.runtimes.get(revision);
+  if (runtime === undefined) {
+    runtime = {
+      autoscaler: undefined,
+      lastDecision: undefined,
+      desired: 0,
+      wanted: 0,
+      wasInitialised,
+      trouble: undefined,
+      capacity: undefined,
+      zerosUntilMs: 0,
+      startingPhase: undefined,
+    };
+    entry.runtimes.set(revision, runtime);
+  }
+  return runtime;
+}
+
+/** A replica's record with some fields changed; `undefined` takes a field away. */
+export function changeRecord(
+  context: EngineContext,
+  id: string,
+  change: { [Key in keyof ReplicaRecord]?: ReplicaRecord[Key] | undefined },
+): ReplicaRecord | undefined {
+  const record = context.records.get(id);
+  if (record === undefined) return undefined;
+  const changed = Object.fromEntries(
+    Object.entries({ ...record, ...change }).filter(([, value]) => value !== undefined),
+  ) as unknown as ReplicaRecord;
+  context.records.set(id, changed);
+  return changed;
+}

@@ -1,0 +1,29 @@
+import type { RoutesMessage } from '../../contracts/routes.ts';
+import { serviceRoute } from '../core/routes.ts';
+import type { EngineContext, ServiceEntry } from './engine-context.ts';
+
+/** Tells the activators how a service stands now, if that is news. */
+export function publishRoute(context: EngineContext, entry: ServiceEntry): void {
+  if (entry.revisions === undefined || !context.isSynced) return;
+  const change = entry.isDeleted
+    ? context.routes.remove(entry.uid)
+    : context.routes.set(
+        serviceRoute({
+          uid: entry.uid,
+          settings: entry.settings,
+          hosts: entry.hosts,
+          revisions: entry.revisions,
+          traffic: entry.traffic,
+          records: context.records.values(),
+          containerConcurrency: entry.resolved.service.spec.predictor.containerConcurrency,
+          startingPhase: (revision) => entry.runtimes.get(revision)?.startingPhase,
+          trouble: (revision) => entry.runtimes.get(revision)?.trouble,
+          nowMs: context.clock.nowMs(),
+        }),
+      );
+  if (change !== undefined) broadcast(context, change);
+}
+
+function broadcast(context: EngineContext, message: RoutesMessage): void {
+  for (const subscriber of context.subscribers) subscriber(message);
+}

@@ -1,0 +1,158 @@
+import type { DecisionView } from '../../contracts/console.ts';
+import { decide } from '../core/autoscaler/decide.ts';
+import type { LoadSample, Observation, ValidDecision } from '../core/autoscaler/decision.ts';
+import { demandKey } from '../core/demand.ts';
+import { holdsSlot, isOwnedBy } from '../core/replica-record.ts';
+import type { RevisionNeed } from '../core/replicas.ts';
+import { targetOf } from '../core/revisions.ts';
+import { autoscalerSettings, serviceSettings } from '../core/service-settings.ts';
+import { mayStart } from '../core/start-trouble.ts';
+import type { StoredRevision } from '../ports.ts';
+import { type EngineContext, type RevisionRuntime, runtimeOf, type ServiceEntry } from './engine-context.ts';
+
+/** Decisions that are kept, over all services. */
+const MAX_DECISIONS = 1_000;
+
+/** What each revision of a service wants now: the autoscaler's word, and what overrules it. */
+export function needsOf(context: EngineContext, entry: ServiceEntry): RevisionNeed[] {
+  const { revisions } = entry;
+  if (revisions === undefined || entry.isDeleted) return [];
+  const nowMs = context.clock.nowMs();
+  const target = targetOf(revisions);
+  // Those with the most traffic first: they get the standbys.
+  const ordered = [...revisions].sort(
+    (left, right) => (entry.traffic.get(right.name) ?? 0) - (entry.traffic.get(left.name) ?? 0),
+  );
+  return ordered.map((revision) => {
+    const runtime = runtimeOf(entry, revision.name);
+    const { queued, isUncertain } = context.demand.now(demandKey(entry.uid, revision.name), nowMs);
+    const isNeeded = revision === target || (entry.traffic.get(revision.name) ?? 0) > 0;
+    if (isNeeded) askAutoscaler(context, entry, revision, runtime, isUncertain);
+    else runtime.autoscaler = undefined;
+    runtime.wanted = wantedOf(entry, runtime, isNeeded, queued);
+    return needOf(context, revision, runtime, queued > 0, nowMs);
+  });
+}
+
+function wantedOf(entry: ServiceEntry, runtime: RevisionRuntime, isNeeded: boolean, queued: number): number {
+  if (entry.settings.stopped !== undefined) return 0;
+  if (isNeeded) return runtime.desired;
+  // Requests that were given to it before its traffic went elsewhere still wait for it.
+  runtime.desired = 0;
+  return queued > 0 ? 1 : 0;
+}
+
+function needOf(
+  context: EngineContext,
+  revision: StoredRevision,
+  runtime: RevisionRuntime,
+  isAsked: boolean,
+  nowMs: number,
+): RevisionNeed {
+  const { modelUri, origin } = serviceSettings(revision.resolved);
+  return {
+    revision: revision.name,
+    wanted: runtime.wanted,
+    mayStart: mayStart(runtime.trouble, isAsked, nowMs),
+    fits: origin === 'runtime' && context.platform.misfits(revision.resolved).length === 0,
+    origin,
+    ...(modelUri !== undefined && { modelUri }),
+  };
+}
+
+function askAutoscaler(
+  context: EngineContext,
+  entry: ServiceEntry,
+  revision: StoredRevision,
+  runtime: RevisionRuntime,
+  isUncertain: boolean,
+): void {
+  const nowMs = context.clock.nowMs();
+  const observed = observe(context, entry, revision.name, runtime, isUncertain, nowMs);
+  const decision = decide(
+    runtime.autoscaler,
+    observed,
+    autoscalerSettings(entry.resolved, runtime.capacity),
+    nowMs,
+  );
+  runtime.autoscaler = decision.state;
+  runtime.lastDecision = decision;
+  // "Don't know" holds what there is.
+  const desired = decision.valid ? decision.desired : Math.max(runtime.desired, observed.readyReplicas ?? 0);
+  if (decision.valid && desired !== runtime.desired) {
+    record(context, entry, revision.name, runtime.desired, decision);
+  }
+  runtime.desired = desired;
+}
+
+function observe(
+  context: EngineContext,
+  entry: ServiceEntry,
+  revision: string,
+  runtime: RevisionRuntime,
+  isUncertain: boolean,
+  nowMs: number,
+): Observation {
+  const key = demandKey(entry.uid, revision);
+  const { queued, inFlight } = context.demand.now(key, nowMs);
+  let readyReplicas = 0;
+  let startingReplicas = 0;
+  for (const replica of context.records.values()) {
+    if (!isOwnedBy(replica, entry.uid, revision)) continue;
+    if (replica.phase === 'ready') readyReplicas++;
+    else if (holdsSlot(replica)) startingReplicas++;
+  }
+  return {
+    samples: [...context.demand.takeSamples(key), ...zeros(runtime, isUncertain, nowMs)],
+    readyReplicas,
+    startingReplicas,
+    queuedNow: queued,
+    inFlightNow: inFlight,
+    activatorProved: context.subscribers.size > 0,
+    initialised: runtime.wasInitialised,
+  };
+}
+
+/**
+ * Sources say nothing while they have no requests, so silence is a load of zero: a sample that adds nothing to
+ * what they report and covers the time. It is withheld while one that had requests has gone silent.
+ */
+function zeros(runtime: RevisionRuntime, isUncertain: boolean, nowMs: number): LoadSample[] {
+  const sinceMs = runtime.zerosUntilMs;
+  if (isUncertain) return [];
+  runtime.zerosUntilMs = nowMs;
+  if (sinceMs === 0 || nowMs <= sinceMs) return [];
+  return [{ atMs: nowMs, intervalMs: nowMs - sinceMs, concurrency: 0, requestsPerSecond: 0 }];
+}
+
+function record(
+  context: EngineContext,
+  entry: ServiceEntry,
+  revision: string,
+  from: number,
+  decision: ValidDecision,
+): void {
+  const view: DecisionView = {
+    atMs: context.clock.nowMs(),
+    namespace: entry.settings.namespace,
+    service: entry.settings.name,
+    revision,
+    from,
+    to: decision.desired,
+    mode: decision.mode,
+    reason: decision.reason,
+    reasonCode: decision.reasonCode,
+  };
+  entry.lastChange = view;
+  context.decisions.push(view);
+  if (context.decisions.length > MAX_DECISIONS) context.decisions.splice(0, MAX_DECISIONS / 10);
+  context.counters.decision(entry, decision.reasonCode);
+  const { namespace, service, to, reason, reasonCode } = view;
+  context.logger.info({ namespace, service, revision, from, to, reason, reasonCode }, 'scaling decision');
+  const verb = to > from ? 'ScaledUp' : 'ScaledDown';
+  context.platform.recordEvent(entry.uid, {
+    type: 'Normal',
+    reason: verb,
+    message: `${revision} from ${from} to ${to}: ${reason}`,
+  });
+}
