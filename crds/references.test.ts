@@ -121,6 +121,10 @@ describe('the environment', () => {
     expect(problemsOf(result)).toHaveLength(1);
   });
 
+  it('does not take what every object has for a variable', () => {
+    expect(expandReferences('$(constructor)', { A: 'x' })).toBe('$(constructor)');
+  });
+
   it('expands references without touching anything else', () => {
     fc.assert(
       fc.property(
