@@ -1,19 +1,16 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { S3Access } from '../../contracts/admin.ts';
 import { listCached } from '../../runtime/storage/model-cache.ts';
 import { type OpenedModel, openModel } from '../../runtime/storage/open-model.ts';
 import { modelWithExternalData, paddedModel, SILERO_PATH } from '../../runtime/storage/test-models.ts';
+import { lastLine, startOpener } from '../storage/opener.ts';
 import { ACCESS_KEY, SECRET_KEY, Versitygw, versitygwMissing } from '../storage/versitygw.ts';
 
 const missing = await versitygwMissing();
-const OPENER = fileURLToPath(new URL('../storage/open-model-process.ts', import.meta.url));
 const PADDING_BYTES = 64 * 1024 ** 2;
 
 if (missing !== undefined) {
@@ -248,7 +245,7 @@ describe.skipIf(missing !== undefined)('models from a real S3 server (versitygw)
   test('six processes that want one model at once share one fetch and one entry', async () => {
     const options = { uri: 's3://models/big/model.onnx', cacheDir, credentials: { s3: access } };
     const openers = Array.from({ length: 6 }, () => startOpener(options));
-    const results = await Promise.all(openers.map((opener) => lastLine(opener.lines)));
+    const results = await Promise.all(openers.map((opener) => lastLine(opener)));
     expect(results.map((result) => result['event'])).toEqual(Array.from({ length: 6 }, () => 'opened'));
     expect(results.filter((result) => result['fromCache'] === false)).toHaveLength(1);
     expect(new Set(results.map((result) => result['modelPath'])).size).toBe(1);
@@ -264,37 +261,12 @@ describe.skipIf(missing !== undefined)('models from a real S3 server (versitygw)
     const waiters = [startOpener(options), startOpener(options), startOpener(options)];
     victim.child.kill('SIGKILL');
     await victim.ended;
-    const results = await Promise.all(waiters.map((waiter) => lastLine(waiter.lines)));
+    const results = await Promise.all(waiters.map((waiter) => lastLine(waiter)));
     expect(results.map((result) => result['event'])).toEqual(['opened', 'opened', 'opened']);
     expect(results.filter((result) => result['fromCache'] === false)).toHaveLength(1);
     expect(digest(await readFile(String(results[0]?.['modelPath'])))).toBe(digest(big));
   });
 });
-
-type Line = Record<string, unknown>;
-
-function startOpener(options: unknown): {
-  child: ChildProcess;
-  lines: AsyncIterable<Line>;
-  ended: Promise<void>;
-} {
-  const child = spawn(process.execPath, [OPENER, JSON.stringify(options)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  return { child, lines: readLines(child), ended };
-}
-
-async function* readLines(child: ChildProcess): AsyncGenerator<Line> {
-  if (child.stdout === null) return;
-  for await (const line of createInterface({ input: child.stdout })) yield JSON.parse(line) as Line;
-}
-
-async function lastLine(lines: AsyncIterable<Line>): Promise<Line> {
-  let last: Line = {};
-  for await (const line of lines) last = line;
-  return last;
-}
 
 function digest(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');

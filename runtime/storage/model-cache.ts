@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { open, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { type ModelIdentity, modelIdentitySchema } from '../../contracts/admin.ts';
 import { makeFolder, onCacheDisk } from './cache-disk.ts';
 import { CacheLock, isLocked } from './cache-lock.ts';
+import { canSyncLater, clearUnsynced, isUnsynced, markUnsynced, syncAll } from './durability.ts';
 import { CacheFullError, systemCode } from './errors.ts';
 import { isPresent, PresenceFile } from './presence-file.ts';
 
@@ -40,6 +41,7 @@ export interface LeasedModel {
  * A folder of models shared by any number of processes:
  *
  *     entries/<key>/manifest.json, files/…   published whole, by one rename; last use = the manifest's time
+ *     entries/<key>/unsynced                 not yet known to be on the disk itself (durability.ts)
  *     partial/<key>/files/…, ranges/…        being fetched, by the holder of locks/<key>
  *     locks/<key>.<n>, leases/<key>/<uuid>   who is at work, who reads
  *     trash/<uuid>                           on its way out
@@ -107,12 +109,19 @@ export class ModelCache {
       await removeOthers(join(partial, 'files'), new Set(manifest.identity.files.map((file) => file.path)));
       const text = JSON.stringify({ format: 1, ...manifest } satisfies Manifest);
       const manifestPath = join(partial, 'manifest.json');
-      await writeFile(manifestPath, text, { flush: true });
-      await syncFolder(partial);
+      await writeFile(manifestPath, text);
+      const paths = [
+        manifestPath,
+        ...manifest.identity.files.map((file) => join(partial, 'files', file.path)),
+      ];
+      const later = await canSyncLater(this.dir);
+      if (later) await markUnsynced(partial);
+      else await syncAll(paths);
       for (let attempt = 0; attempt < 3; attempt += 1) {
         try {
           await rename(partial, entry);
-          await syncFolder(dirname(entry));
+          if (later) this.syncLater(entry, manifest.identity);
+          else await syncAll([dirname(entry)]);
           return true;
         } catch (error) {
           const code = systemCode(error);
@@ -240,12 +249,22 @@ export class ModelCache {
   /** The manifest when every file is there with its size. */
   private async intact(entry: string): Promise<Manifest | undefined> {
     const manifest = await readManifest(join(entry, 'manifest.json'));
-    if (manifest === undefined) return undefined;
+    if (manifest === undefined || (await isUnsynced(entry))) return undefined;
     for (const { path, sizeBytes } of manifest.identity.files) {
       const found = await stat(join(entry, 'files', path)).catch(() => undefined);
       if (found?.isFile() !== true || found.size !== sizeBytes) return undefined;
     }
     return manifest;
+  }
+
+  /** Behind the caller's back; an entry that the disk would not take is thrown away. */
+  private syncLater(entry: string, identity: ModelIdentity): void {
+    const files = identity.files.map((file) => join(entry, 'files', file.path));
+    syncAll([...files, join(entry, 'manifest.json'), entry, dirname(entry)])
+      .then(() => clearUnsynced(entry))
+      // ENOENT: evicted meanwhile. Anything else is the disk's refusal.
+      .catch((error: unknown) => (systemCode(error) === 'ENOENT' ? undefined : this.discard(entry)))
+      .catch(() => undefined);
   }
 
   /** By a rename, so that nobody sees half of it. Open files live on until they are closed. */
@@ -318,15 +337,6 @@ async function folderBytes(folder: string, allocated = false): Promise<number> {
 async function removeOthers(folder: string, keep: ReadonlySet<string>): Promise<void> {
   for (const path of await filesBelow(folder)) {
     if (!keep.has(path.slice(folder.length + 1))) await rm(path);
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

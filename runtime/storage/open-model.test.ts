@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -288,6 +289,17 @@ describe('the cache', () => {
       expect(await readFile(healed.modelPath)).toEqual(silero);
       await healed.release();
     }
+  });
+
+  test('does not trust what an earlier boot of the machine may not have written out', async () => {
+    const server = await start();
+    const model = await open(server.url());
+    await model.release();
+    const mark = join(model.modelPath, '..', '..', 'unsynced');
+    await expect.poll(() => existsSync(mark)).toBe(false);
+    expect((await open(server.url())).fromCache).toBe(true);
+    await writeFile(mark, 'another boot');
+    expect((await open(server.url())).fromCache).toBe(false);
   });
 
   test('evicts what was used longest ago, never what is in use, and keeps its bound', async () => {

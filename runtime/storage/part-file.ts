@@ -108,8 +108,7 @@ export class PartFile {
   }
 
   /**
-   * Makes sure that every byte up to `sizeBytes` has been written and that the file is exactly so long, and
-   * puts it on the disk itself. The sidecar stays, so that a later try finds the file whole.
+   * Makes sure that every byte up to `sizeBytes` has been written and that the file is exactly so long. The sidecar stays, so that a later try finds the file whole.
    */
   async complete(sizeBytes: number): Promise<void> {
     const missing = missingRanges(this.ranges, sizeBytes)[0];
@@ -119,7 +118,6 @@ export class PartFile {
       const { size } = await this.handle.stat();
       if (size !== sizeBytes)
         throw new ModelChangedError(`${this.path} has ${size} bytes instead of ${sizeBytes}`);
-      await this.handle.sync();
     });
     await this.save();
   }
