@@ -1,0 +1,136 @@
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { JsonLines } from '../../contracts/json-lines.ts';
+import {
+  ROUTES_PATH,
+  ROUTES_SILENCE_MS,
+  type RoutesMessage,
+  routesMessageSchema,
+} from '../../contracts/routes.ts';
+import type { Logger } from '../../process/logger.ts';
+import type { ControlClient } from './control-client.ts';
+
+const FIRST_BACKOFF_MS = 25;
+const LONGEST_BACKOFF_MS = 500;
+
+export interface RoutesClientOptions {
+  control: ControlClient;
+  logger: Logger;
+  random: () => number;
+  onMessage(message: RoutesMessage): void;
+  /** Default: the contract's. */
+  silenceMs?: number;
+}
+
+/** The message was not the next one: something was missed, so what we have can't be trusted to follow on. */
+class RoutesGapError extends Error {
+  override readonly name = 'RoutesGapError';
+}
+
+/**
+ * Holds the stream of routes: connects, takes up where it left off, and connects again after an end, an error
+ * or silence. What was received stays in force meanwhile.
+ */
+export class RoutesClient {
+  readonly #options: RoutesClientOptions;
+  #request: ClientRequest | undefined;
+  #silence: NodeJS.Timeout | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #stream: string | undefined;
+  #number = -1;
+  #stopped = false;
+
+  constructor(options: RoutesClientOptions) {
+    this.#options = options;
+  }
+
+  get number(): number {
+    return this.#number;
+  }
+
+  start(): void {
+    const query = new URLSearchParams();
+    if (this.#stream !== undefined) {
+      query.set('stream', this.#stream);
+      query.set('after', String(this.#number));
+    }
+    const path = query.size === 0 ? ROUTES_PATH : `${ROUTES_PATH}?${query.toString()}`;
+    let over = false;
+    const onOver = (reason: string): void => {
+      if (over) return;
+      over = true;
+      request.destroy();
+      this.#again(reason);
+    };
+    const request = this.#options.control.request('GET', path, {}, (response) => {
+      this.#read(response, onOver);
+    });
+    request.on('error', (error: NodeJS.ErrnoException) => onOver(error.code ?? error.message));
+    request.on('close', () => onOver('the connection was closed'));
+    request.end();
+    this.#request = request;
+    this.#listenForSilence(onOver);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#silence);
+    clearTimeout(this.#retry);
+    this.#request?.destroy();
+  }
+
+  #read(response: IncomingMessage, onOver: (reason: string) => void): void {
+    if (response.statusCode !== 200) {
+      response.resume();
+      onOver(`the controller answered ${response.statusCode}`);
+      return;
+    }
+    const lines = new JsonLines();
+    response.on('data', (chunk: Buffer) => {
+      if (this.#stopped) return;
+      this.#listenForSilence(onOver);
+      try {
+        for (const value of lines.push(chunk)) this.#take(value);
+      } catch (error) {
+        if (error instanceof RoutesGapError) this.#stream = undefined;
+        onOver(error instanceof Error ? error.message.slice(0, 500) : String(error));
+      }
+    });
+    response.on('error', () => undefined);
+    response.on('end', () => onOver('the controller ended the stream'));
+  }
+
+  /** @throws ZodError, RoutesGapError */
+  #take(value: unknown): void {
+    const message = routesMessageSchema.parse(value);
+    if (message.type === 'snapshot') this.#stream = message.stream;
+    else if (message.type === 'heartbeat') {
+      if (message.number !== this.#number) throw new RoutesGapError(this.#gap(message.number));
+    } else if (message.number !== this.#number + 1) throw new RoutesGapError(this.#gap(message.number));
+    this.#number = message.number;
+    if (this.#failures > 0) this.#options.logger.info({ number: message.number }, 'routes stream is back');
+    this.#failures = 0;
+    this.#options.onMessage(message);
+  }
+
+  #gap(number: number): string {
+    return `expected the routes change after ${this.#number}, got ${number}`;
+  }
+
+  #listenForSilence(onOver: (reason: string) => void): void {
+    clearTimeout(this.#silence);
+    const silenceMs = this.#options.silenceMs ?? ROUTES_SILENCE_MS;
+    this.#silence = setTimeout(() => onOver(`nothing heard for ${silenceMs} ms`), silenceMs);
+  }
+
+  #again(reason: string): void {
+    clearTimeout(this.#silence);
+    if (this.#stopped) return;
+    // Said once for each absence, not for each attempt.
+    if (this.#failures === 0)
+      this.#options.logger.warn({ reason }, 'routes stream lost, serving on with the last routes');
+    const longest = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures, 10));
+    this.#failures++;
+    this.#retry = setTimeout(() => this.start(), longest * (0.5 + this.#options.random() / 2));
+  }
+}

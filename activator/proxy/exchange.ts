@@ -1,0 +1,399 @@
+import { type PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
+import { HEADERS } from '../../contracts/headers.ts';
+import type { RevisionRoute, ServiceRoute } from '../../contracts/routes.ts';
+import { findService, isInferenceCall } from '../core/match.ts';
+import * as refusals from '../core/refusals.ts';
+import { type AttemptEnd, afterAttempt, MAX_HELD_BYTES } from '../core/retry.ts';
+import type { Ticket, Waiter } from '../core/ticket.ts';
+import type { Caller, CallerEvents } from './caller.ts';
+import type { ProxyContext } from './context.ts';
+import { requestHeaders, responseHeaders, serverTiming } from './headers.ts';
+import { answerOwnPath } from './own-paths.ts';
+import { answerJson, refuse } from './refuse.ts';
+import { RequestBody } from './request-body.ts';
+import type { UpstreamFailure, UpstreamHandler, UpstreamStream } from './upstream.ts';
+
+/**
+ * The life of one request: find its service, take a ticket, wait, hand over to a replica, pass the answer on.
+ *
+ * ```
+ * waiting ──placed──► asking ──head──► answering ──end──► over
+ *    ▲                  │
+ *    └───── again ──────┘   (core/retry.ts says when)
+ * ```
+ * Whatever ends it goes through `#finish`, which gives back what the ticket holds.
+ */
+export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
+  readonly #context: ProxyContext;
+  readonly #caller: Caller;
+  readonly #startedAtMs: number;
+  readonly #body: RequestBody;
+  #state: 'new' | 'waiting' | 'asking' | 'answering' | 'over' = 'new';
+  #service: ServiceRoute | undefined;
+  #path = '/';
+  #ticket: Ticket | undefined;
+  #stream: UpstreamStream | undefined;
+  /** Start timeout while waiting; the replica's time afterwards; the client's while it takes nothing. */
+  #timer: NodeJS.Timeout | undefined;
+  #lastActivityMs = 0;
+  #clientStalls = false;
+  #unsentRetries = 0;
+  #sentRetries = 0;
+  #status = 0;
+
+  constructor(context: ProxyContext, caller: Caller) {
+    this.#context = context;
+    this.#caller = caller;
+    this.#startedAtMs = context.now();
+    this.#body = new RequestBody(caller, context.limits, () => this.#onSlowBody());
+  }
+
+  start(): void {
+    const { dispatcher, demand } = this.#context;
+    const match = findService(dispatcher.table, this.#caller.host, this.#caller.path);
+    if (match.kind === 'unknown') {
+      const own = answerOwnPath(this.#caller, this.#context.isReady());
+      if (own === undefined) this.#refuse(refusals.unknownService(match.message));
+      else this.#answerOwn(own.status, own.body);
+      return;
+    }
+    this.#service = match.service;
+    this.#path = match.path;
+    // Of a body without a length no more is held than this while it waits.
+    const sizeBytes = this.#caller.bodyLength ?? MAX_HELD_BYTES;
+    try {
+      this.#ticket = dispatcher.arrive(match.service, sizeBytes, this, this.#startedAtMs);
+    } catch (error) {
+      demand.touch();
+      this.#refuse(toPilotlightError(error));
+      return;
+    }
+    this.#caller.listen(this);
+    if (this.#ticket.state === 'placed') this.onPlaced();
+    else this.#wait();
+  }
+
+  onPlaced(): void {
+    clearTimeout(this.#timer);
+    this.#context.demand.touch();
+    this.#attempt();
+  }
+
+  onRefused(error: PilotlightError): void {
+    this.#refuse(error);
+  }
+
+  onBody(chunk: Buffer): void {
+    this.#lastActivityMs = this.#context.now();
+    this.#body.take(
+      chunk,
+      this.#state === 'asking' || this.#state === 'answering' ? this.#stream : undefined,
+    );
+  }
+
+  onBodyEnd(trailers: string[]): void {
+    this.#body.finish(trailers);
+    if (this.#stream !== undefined) this.#body.sendEnd(this.#stream);
+    else if (this.#state === 'asking') this.#open();
+  }
+
+  /** The client takes more of its answer. */
+  onClientDrain(): void {
+    if (!this.#clientStalls) return;
+    this.#clientStalls = false;
+    this.#lastActivityMs = this.#context.now();
+    this.#armAnswerTimer();
+    this.#stream?.resume();
+  }
+
+  onGone(): void {
+    if (this.#state === 'over') return;
+    this.#status = 499;
+    this.#finish(true);
+  }
+
+  onUpstreamDrain(): void {
+    this.#body.drained();
+  }
+
+  onReady(): void {
+    if (this.#stream !== undefined) this.#body.sendTo(this.#stream);
+  }
+
+  onHead(status: number, statusText: string, headers: string[]): void {
+    const ticket = this.#ticket;
+    if (ticket === undefined || this.#service === undefined) return;
+    const refusedAs = refusalIn(status, headers, ticket.revision?.route.kind);
+    if (refusedAs !== undefined && this.#retry('misdirected', refusedAs)) return;
+    const nowMs = this.#context.now();
+    this.#context.dispatcher.worked(ticket);
+    this.#noteColdAnswer(ticket, nowMs);
+    this.#state = 'answering';
+    this.#status = status;
+    this.#lastActivityMs = nowMs;
+    this.#body.answerBegan();
+    const out = responseHeaders(headers);
+    out.push('server-timing', this.#timing(nowMs));
+    this.#caller.respond(status, statusText, out, this.#context.isDraining());
+    if (status === 101 && this.#stream !== undefined) this.#body.tunnelTo(this.#stream);
+  }
+
+  onData(chunk: Buffer): void {
+    this.#caller.write(chunk);
+  }
+
+  onPause(): void {
+    if (this.#state !== 'answering') return;
+    this.#caller.flush();
+    if (!this.#caller.needsDrain || this.#clientStalls) {
+      this.#lastActivityMs = this.#context.now();
+      return;
+    }
+    this.#clientStalls = true;
+    this.#stream?.pause();
+    this.#setTimer(this.#context.limits.stallMs, () =>
+      this.#cutOff('the client takes nothing of its answer'),
+    );
+  }
+
+  onEnd(trailers: string[]): void {
+    if (this.#state !== 'answering') return;
+    this.#stream = undefined;
+    this.#caller.end(trailers);
+    this.#finish(false);
+  }
+
+  onFailure(failure: UpstreamFailure): void {
+    this.#stream = undefined;
+    const { metrics } = this.#context;
+    if (this.#service !== undefined) metrics.upstreamFailed(this.#service, failure.kind);
+    if (this.#state === 'answering') {
+      this.#cutOff(failure.reason, failure.resetCode);
+      return;
+    }
+    let { kind } = failure;
+    if (kind === 'protocol' && this.#ticket?.endpoint !== undefined) {
+      this.#context.upstreams.noHttp2(this.#ticket.endpoint);
+      // gRPC has no other protocol to fall back to.
+      if (this.#caller.isGrpc) kind = 'broken';
+    }
+    if (this.#retry(kind, failure.reason)) return;
+    if (this.#service !== undefined) this.#refuse(refusals.replicaFailed(this.#service, failure.reason));
+  }
+
+  #wait(): void {
+    const service = this.#service;
+    if (service === undefined) return;
+    this.#state = 'waiting';
+    this.#context.demand.urgent();
+    this.#setTimer(service.startTimeoutMs, () => {
+      this.#refuse(refusals.startTimeout(service, this.#ticket?.revision?.route.startingPhase));
+    });
+  }
+
+  /** A permit is held: have the body at hand where it is small, then ask the replica. */
+  #attempt(): void {
+    this.#state = 'asking';
+    this.#stream = undefined;
+    this.#lastActivityMs = this.#context.now();
+    this.#armAnswerTimer();
+    if (this.#body.isReadFirst && !this.#body.isWhole) this.#body.read();
+    else this.#open();
+  }
+
+  #open(): void {
+    const { upstreams, instanceId } = this.#context;
+    const { endpoint, revision } = this.#ticket ?? {};
+    if (endpoint === undefined || revision === undefined || this.#service === undefined) return;
+    const caller = this.#caller;
+    let headers: string[];
+    try {
+      headers = requestHeaders(caller, {
+        serviceUid: this.#service.uid,
+        revision: revision.route.name,
+        activator: instanceId,
+      });
+    } catch (error) {
+      this.#refuse(toPilotlightError(error));
+      return;
+    }
+    const bodyLength = this.#body.knownLength;
+    const stream = upstreams.open(
+      endpoint,
+      caller.isGrpc ? 'grpc' : caller.protocol,
+      {
+        method: caller.method,
+        path: this.#path,
+        authority: caller.host === '' ? endpoint.address : caller.host,
+        headers,
+        bodyLength,
+        expectContinue: !this.#body.isReadFirst && !caller.isGrpc && revision.route.kind === 'runtime',
+        ...(caller.upgrade === undefined ? {} : { upgrade: caller.upgrade }),
+      },
+      this,
+    );
+    this.#stream = stream;
+    if (this.#body.isReadFirst) this.#body.sendTo(stream);
+  }
+
+  /** Gives the request another chance where the rules allow it. */
+  #retry(end: AttemptEnd, reason: string): boolean {
+    const { dispatcher, demand, metrics } = this.#context;
+    const ticket = this.#ticket;
+    const service = this.#service;
+    if (ticket?.endpoint === undefined || service === undefined) return false;
+    const retryKind = afterAttempt({
+      end,
+      method: this.#caller.method,
+      inference: isInferenceCall(this.#caller.method, this.#path),
+      retryAll: service.retryAll,
+      bodyHeld: this.#body.isHeld,
+      unsentRetries: this.#unsentRetries,
+      sentRetries: this.#sentRetries,
+    });
+    if (end !== 'stale' && end !== 'protocol') demand.suspect(ticket.endpoint.id, reason);
+    if (retryKind === 'no') return false;
+    metrics.retried(service, end);
+    if (end === 'stale' || end === 'broken') this.#sentRetries++;
+    else this.#unsentRetries++;
+    this.#stream?.abandon(() => undefined);
+    this.#stream = undefined;
+    this.#body.rewind();
+    if (retryKind === 'here') {
+      this.#attempt();
+      return true;
+    }
+    // The place in the queue comes first: `again` may hand it a permit at once, through `onPlaced`.
+    this.#wait();
+    const { revision } = ticket;
+    const coolMs = dispatcher.again(ticket, true, this.#context.now());
+    if (coolMs > 0 && revision !== undefined) {
+      setTimeout(() => dispatcher.drain(revision, this.#context.now()), coolMs + 1).unref();
+    }
+    return true;
+  }
+
+  #armAnswerTimer(): void {
+    const service = this.#service;
+    if (service === undefined) return;
+    const leftMs = service.requestTimeoutMs - (this.#context.now() - this.#lastActivityMs);
+    this.#setTimer(Math.max(1, leftMs), () => {
+      const idleMs = this.#context.now() - this.#lastActivityMs;
+      if (idleMs + 1 < service.requestTimeoutMs) this.#armAnswerTimer();
+      else this.#onAnswerTimeout(service);
+    });
+  }
+
+  #onAnswerTimeout(service: ServiceRoute): void {
+    if (this.#state !== 'answering') {
+      this.#refuse(refusals.requestTimeout(service));
+      return;
+    }
+    if (this.#caller.upgrade === undefined) this.#cutOff(refusals.requestTimeout(service).message);
+  }
+
+  /** Ends an answer in its middle. */
+  #cutOff(reason: string, resetCode?: number): void {
+    if (this.#service === undefined) return;
+    const error = refusals.replicaFailed(this.#service, reason);
+    this.#finish(true);
+    this.#caller.abort(resetCode === undefined ? { error } : { error, resetCode });
+  }
+
+  #onSlowBody(): void {
+    if (this.#state === 'asking') this.#refuse(refusals.bodyTimeout(this.#context.limits.bodyWindowMs));
+  }
+
+  #answerOwn(status: number, body: unknown): void {
+    this.#status = status;
+    answerJson(this.#caller, status, body, [], this.#context.isDraining());
+    this.#finish(false);
+  }
+
+  #refuse(error: PilotlightError): void {
+    if (this.#state === 'over') return;
+    this.#status = error.status;
+    const timing = this.#service === undefined ? undefined : this.#timing(this.#context.now());
+    const stream = this.#stream;
+    refuse(this.#caller, error, timing, this.#context.isDraining());
+    this.#stream = stream;
+    this.#finish(true);
+  }
+
+  /** @param abandon whether a request may still be under way at a replica. */
+  #finish(abandon: boolean): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    clearTimeout(this.#timer);
+    this.#body.stop();
+    const { dispatcher, demand, metrics } = this.#context;
+    const ticket = this.#ticket;
+    const nowMs = this.#context.now();
+    const queuedMs = ticket === undefined ? 0 : ticket.placedAtMs - ticket.arrivedAtMs;
+    metrics.requestDone(this.#service, this.#status, nowMs - this.#startedAtMs, queuedMs);
+    if (ticket === undefined) return;
+    const giveBack = (): void => {
+      dispatcher.leave(ticket, this.#context.now());
+      demand.touch();
+    };
+    if (abandon && this.#stream !== undefined) this.#stream.abandon(giveBack);
+    else giveBack();
+  }
+
+  #noteColdAnswer(ticket: Ticket, nowMs: number): void {
+    const { endpoint, revision } = ticket;
+    if (endpoint === undefined || revision === undefined || endpoint.answered) return;
+    endpoint.answered = true;
+    if (!ticket.cold) return;
+    this.#context.demand.coldAnswer(
+      {
+        serviceUid: ticket.service.route.uid,
+        revision: revision.route.name,
+        endpointId: endpoint.id,
+        queuedMs: ticket.placedAtMs - ticket.arrivedAtMs,
+        upstreamMs: nowMs - ticket.placedAtMs,
+      },
+      ticket.arrivedAtMs,
+    );
+  }
+
+  /** Waiting for a first endpoint is `start`, waiting for room is `queue`. */
+  #timing(nowMs: number): string {
+    const ticket = this.#ticket;
+    if (ticket === undefined) return serverTiming(0, 0, 0);
+    const placed = ticket.placedAtMs > ticket.arrivedAtMs || ticket.state === 'placed';
+    const placedAtMs = placed ? ticket.placedAtMs : nowMs;
+    const waitedMs = placedAtMs - ticket.arrivedAtMs;
+    let startMs = 0;
+    if (ticket.cold) {
+      const warmSinceMs = ticket.revision?.warmSinceMs ?? 0;
+      startMs =
+        warmSinceMs < ticket.arrivedAtMs ? waitedMs : Math.min(waitedMs, warmSinceMs - ticket.arrivedAtMs);
+    }
+    return serverTiming(waitedMs - startMs, startMs, nowMs - placedAtMs);
+  }
+
+  #setTimer(delayMs: number, callback: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(callback, delayMs);
+  }
+}
+
+/** Words by which a runtime says that it did not look at a request. */
+const UNSEEN = new Set(['draining', 'wrong-service', 'not-ready']);
+
+/** Why an answer is in truth a refusal that another replica may not share; `undefined` for a real answer. */
+function refusalIn(
+  status: number,
+  headers: readonly string[],
+  kind: RevisionRoute['kind'] | undefined,
+): string | undefined {
+  if (status === 421) return 'it answered 421';
+  if (status !== 503 || kind !== 'runtime') return undefined;
+  for (let index = 0; index < headers.length; index += 2) {
+    const value = headers[index + 1] ?? '';
+    if (headers[index]?.toLowerCase() === HEADERS.error && UNSEEN.has(value))
+      return `it answered 503 ${value}`;
+  }
+  return undefined;
+}
