@@ -277,7 +277,7 @@ export class JsonCursor {
     return Number(this.numberText());
   }
 
-  /** The number scanned last, rounded to FP32 once, as a double; the reason why 19 digits will do is at {@link singleIsCertain}. */
+  /** The number scanned last, as the float32 nearest its double; why 19 digits will do: {@link singleIsCertain}. */
   numberValueFp32(): number {
     const { mantissa, exponent } = this;
     if (this.digits <= 19 && exponent >= -22 && exponent <= 22) {

@@ -96,6 +96,33 @@ describe('tensor data as JSON', () => {
     );
   });
 
+  test('values beside the middle of two float32s go to the side where their double goes', () => {
+    const words = new DataView(new ArrayBuffer(8));
+    const nearTie = fc.tuple(
+      fc.integer({ min: 0x30000000, max: 0x4f000000 }),
+      fc.integer({ min: -3, max: 3 }),
+    );
+    fc.assert(
+      fc.property(nearTie, fc.integer({ min: 16, max: 30 }), ([bits, steps], digits) => {
+        words.setUint32(0, bits);
+        const low = words.getFloat32(0);
+        words.setUint32(0, bits + 1);
+        words.setFloat64(0, (low + words.getFloat32(0)) / 2);
+        words.setBigUint64(0, words.getBigUint64(0) + BigInt(steps));
+        const text = words.getFloat64(0).toPrecision(digits);
+        const [read] = decodeOne('FP32', [1], `[${text}]`).data as Float32Array;
+        expect(read).toBe(Math.fround(Number(text)));
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  test('small numbers with many zeros after the point are read exactly', () => {
+    const texts = [22, 23, 24, 30, 60].map((zeros) => `0.${'0'.repeat(zeros)}123`);
+    const { data } = decodeOne('FP64', [texts.length], `[${texts.join(',')}]`);
+    expect(Array.from(data as Float64Array)).toEqual(texts.map(Number));
+  });
+
   test('NaN and infinities are read as bare words and as strings', () => {
     const { data } = decodeOne('FP32', [6], '[NaN, Infinity, -Infinity, "NaN", "Infinity", "-Infinity"]');
     expect(Array.from(data as Float32Array)).toEqual([NaN, Infinity, -Infinity, NaN, Infinity, -Infinity]);
@@ -245,6 +272,10 @@ describe('the request around the data', () => {
     ['{"inputs":[]', "expected ',' or '}'"],
     ['{"a":1 "inputs":[]}', "expected ',' or '}'"],
     ['{"a":[1,],"inputs":[]}', 'expected a value'],
+    ['{"a":1.,"inputs":[]}', 'digits after its point'],
+    ['{"a":[0.5,01],"inputs":[]}', 'without leading zeros'],
+    ['{"a":-,"inputs":[]}', 'expected a number'],
+    ['{"a":1e,"inputs":[]}', 'digits in its exponent'],
     ['{"a":"\n","inputs":[]}', 'control characters'],
     ['{"a":"\\x","inputs":[]}', 'valid escapes'],
   ])('refuses %s', (text, message) => {
