@@ -34,7 +34,7 @@ export function decodeInferBody(
 }
 
 /** The length of the JSON from the header's text; throws `invalid-request` unless it is a number of bytes that the body has. */
-export function parseHeaderLength(text: string, bodySizeBytes: number): number {
+function parseHeaderLength(text: string, bodySizeBytes: number): number {
   const trimmed = text.trim();
   if (!/^\d{1,15}$/.test(trimmed)) {
     invalid(`header Inference-Header-Content-Length must be a whole number of bytes, got '${shown(text)}'`);
@@ -73,11 +73,7 @@ function decodeBinaryRequest(body: Uint8Array, jsonSizeBytes: number, limits: Te
  * one, is 1; at most one other dimension may be variable, and follows from the size. BYTES is one element: the
  * whole body, without a length. All outputs go back as binary data. Rules: Triton, src/infer_request.cc.
  */
-export function decodeRawRequest(
-  body: Uint8Array,
-  signature: ModelSignature,
-  limits: TensorLimits = DEFAULT_TENSOR_LIMITS,
-): InferRequest {
+function decodeRawRequest(body: Uint8Array, signature: ModelSignature, limits: TensorLimits): InferRequest {
   const [input, ...others] = signature.inputs;
   if (input === undefined || others.length > 0) {
     invalid(

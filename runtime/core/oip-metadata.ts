@@ -2,7 +2,7 @@ import { isVariable, type ModelSignature, type TensorSignature } from './model-s
 import type { Datatype } from './tensor.ts';
 
 /** The platform of ONNX models by Triton's name, which its clients look for; the specification's own is {@link SPECIFIED_PLATFORM}. */
-export const TRITON_PLATFORM = 'onnxruntime_onnx';
+const TRITON_PLATFORM = 'onnxruntime_onnx';
 /** The platform of ONNX models in the Open Inference Protocol's table of platforms. */
 export const SPECIFIED_PLATFORM = 'onnx_onnxv1';
 
@@ -86,7 +86,7 @@ export interface ModelConfig {
   readonly output: readonly ConfigTensor[];
 }
 
-export interface ConfigTensor {
+interface ConfigTensor {
   readonly name: string;
   /** Triton's spelling: TYPE_FP32, and TYPE_STRING for BYTES. */
   readonly data_type: string;

@@ -56,7 +56,7 @@ export function encodeInferResponse(
 }
 
 /** Parameters as a JSON object; integers beyond 2^53 with all their digits. */
-export function parametersJson(parameters: Parameters): string {
+function parametersJson(parameters: Parameters): string {
   const members = Object.entries(parameters).map(([key, value]) => {
     const text = typeof value === 'bigint' ? value.toString() : JSON.stringify(value);
     return `${JSON.stringify(key)}:${text}`;

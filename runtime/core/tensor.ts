@@ -20,7 +20,7 @@ export const DATATYPES = [
 export type Datatype = (typeof DATATYPES)[number];
 
 /** Elements of a tensor in row-major order. BOOL is one byte of 0 or 1, FP16 the bits of an IEEE half, BYTES a string an element. */
-export interface DataByDatatype {
+interface DataByDatatype {
   BOOL: Uint8Array;
   UINT8: Uint8Array;
   UINT16: Uint16Array;

@@ -10,13 +10,19 @@ test('this process has CPUs, no more than Node could run on, and no more memory 
   expect(memoryBytes).toBeLessThanOrEqual(totalmem());
 });
 
-// taskset is part of util-linux; elsewhere affinity cannot be set from outside.
+/** Part of util-linux; elsewhere affinity cannot be set from outside. */
+const SET_AFFINITY = 'taskset';
+
 test.runIf(process.platform === 'linux')('a process bound to one CPU has at most one', () => {
   const module = JSON.stringify(new URL('process-limits.ts', import.meta.url).href);
   const script = `import { processLimits } from ${module}; console.log(processLimits().cpus);`;
-  const output = execFileSync('taskset', ['-c', '0', process.execPath, '--input-type=module', '-e', script], {
-    encoding: 'utf8',
-  });
+  const output = execFileSync(
+    SET_AFFINITY,
+    ['-c', '0', process.execPath, '--input-type=module', '-e', script],
+    {
+      encoding: 'utf8',
+    },
+  );
   expect(Number(output)).toBeGreaterThan(0);
   expect(Number(output)).toBeLessThanOrEqual(1);
 });
