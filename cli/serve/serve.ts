@@ -3,6 +3,7 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { commandFlags } from '../../process/command-flags.ts';
+import { freePort } from '../../process/free-port.ts';
 import { holdLifeline, socketPath } from '../../process/lifeline.ts';
 import type { Logger } from '../../process/logger.ts';
 import { ChildProgram } from './child-program.ts';
@@ -65,6 +66,8 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
     );
   });
 
+  // The controller tells people the URL of the activator, which starts after it.
+  const requestPort = options.port === 0 ? await freePort(options.host) : options.port;
   const token = randomBytes(24).toString('base64url');
   const env = { ...process.env, PILOTLIGHT_ACTIVATOR_TOKEN: token };
   const program = (room: string): string => join(import.meta.dirname, '../..', room, 'main.ts');
@@ -82,7 +85,7 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
         'cache-max-bytes': options.cacheMaxBytes,
         standbys: options.standbys,
         'api-port': ports['apiPort'] ?? options.apiPort,
-        'url-port': options.port,
+        'url-port': requestPort,
         lifeline: lifeline.path,
       }),
     ],
@@ -96,7 +99,7 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
       program('activator'),
       ...commandFlags({
         host: options.host,
-        port: ports['port'] ?? options.port,
+        port: requestPort,
         controller: controllerUrl,
         'metrics-port': ports['metricsPort'] ?? 0,
         'drain-ms': ACTIVATOR_STOP_MS - 300,

@@ -27,7 +27,7 @@ export interface ServiceSettings {
 }
 
 /** Reads the settings of a service; all defaults are the schema's. */
-export function serviceSettings({ service }: ResolvedService): ServiceSettings {
+export function serviceSettings({ service, modelUri }: ResolvedService): ServiceSettings {
   const { metadata, spec } = service;
   const { predictor } = spec;
   const { scaling, model } = predictor;
@@ -38,7 +38,7 @@ export function serviceSettings({ service }: ResolvedService): ServiceSettings {
     namespace: metadata.namespace,
     name: metadata.name,
     models: model === undefined ? [] : [runtime.modelName ?? metadata.name],
-    modelUri: model === undefined ? undefined : modelUri(model),
+    modelUri,
     origin: model === undefined ? 'container' : 'runtime',
     canaryPercent: predictor.canaryTrafficPercent,
     initialScale: scaling.initialScale,
@@ -50,16 +50,6 @@ export function serviceSettings({ service }: ResolvedService): ServiceSettings {
     stopped: isStopped ? `${metadata.name} is stopped by its annotation ${STOP_ANNOTATION}` : undefined,
     runtime,
   };
-}
-
-/** `storageUri`, or what the older `storage` entry says in its parameters. */
-function modelUri(model: {
-  storageUri?: string;
-  storage?: { path: string; parameters: Record<string, string> };
-}) {
-  if (model.storageUri !== undefined) return model.storageUri;
-  const { path = '', parameters = {} } = model.storage ?? {};
-  return `${parameters['type'] ?? 's3'}://${parameters['bucket'] ?? ''}/${path.replace(/^\/+/, '')}`;
 }
 
 /**

@@ -112,7 +112,7 @@ export function specialiseRequest(
     },
     startTimeoutMs: entry.settings.startTimeoutMs,
     warmUp: isDemanded ? 'request' : 'run',
-    stats: { url: settings.statsUrl, token: claimToken(settings.tokenSecret, claimId) },
+    stats: { url: settings.statsUrl(), token: claimToken(settings.tokenSecret, claimId) },
   };
 }
 

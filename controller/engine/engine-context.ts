@@ -29,7 +29,7 @@ export interface EngineSettings {
   readonly maxStartsAtOnce: number;
   readonly tickMs: number;
   /** Where runtimes push their stats. */
-  readonly statsUrl: string;
+  readonly statsUrl: () => string;
   /** Key of the tokens of claims; tokens stay good over restarts when it does. */
   readonly tokenSecret: string;
 }
@@ -100,6 +100,13 @@ export interface EngineCounters {
   suspect(reason: string): void;
 }
 
+/**
+ * Why a service is looked at. The autoscaler's rates are meant by tick, so on the news that a replica is ready
+ * or gone it isn't asked again: 8 → 4 → 2 → 1 within a second is what came of that. A request that waits may
+ * only raise the count.
+ */
+export type Cause = 'tick' | 'demand' | 'news';
+
 /** Everything that the parts of the engine share. One engine, one thread: what runs in one turn is atomic. */
 export interface EngineContext {
   readonly platform: Platform;
@@ -131,8 +138,8 @@ export interface EngineContext {
   poolWakeUp: (() => void) | undefined;
   isSynced: boolean;
   isStopped: boolean;
-  /** Looks at a service now. */
-  reconcile(entry: ServiceEntry): void;
+  /** Looks at a service now, and asks its autoscaler where `cause` calls for it. */
+  reconcile(entry: ServiceEntry, cause?: Cause): void;
   /** Looks at the pool, and at the services that wait for a standby. */
   reconcilePool(): void;
 }

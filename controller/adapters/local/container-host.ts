@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { type AddressInfo, createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { parseArgs } from 'node:util';
+import { freePort } from '../../../process/free-port.ts';
 import { followLifeline } from '../../../process/lifeline.ts';
 import { createLogger } from '../../../process/logger.ts';
 import { writeJson } from './state-folder.ts';
@@ -31,17 +32,6 @@ const logger = createLogger('container');
 function fail(message: string): never {
   logger.error(message);
   process.exit(1);
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port: 0 }, resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }
 
 /** util-linux' setpriv asks the kernel to kill the child with its parent: the one way that survives our own SIGKILL. */

@@ -30,7 +30,7 @@ export class EngineBench {
       platform: this.world.connect(),
       clock: this.clock,
       logger: pino({ level: process.env['PILOTLIGHT_LOG_LEVEL'] ?? 'silent' }),
-      settings: { statsUrl: 'http://controller/v1/stats', tokenSecret: 'secret', ...this.#settings },
+      settings: { statsUrl: () => 'http://controller/v1/stats', tokenSecret: 'secret', ...this.#settings },
       newId: () => `id-${++this.#claims}`,
     });
   }
