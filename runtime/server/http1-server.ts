@@ -1,16 +1,14 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { errorAnswer } from './answers.ts';
 import { bodySizeBytes, type Exchange } from './exchange.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import type { ServerLimits } from './limits.ts';
+
+// Not imported: an ES import of node:http reads all its exports, WebSocket among them, and that loads undici
+// into every standby: 20 ms and 6 MB.
+const { createServer, STATUS_CODES } = process.getBuiltinModule('node:http');
 
 /** An HTTP/1.1 server for sockets that are handed to it. */
 export function openHttp1(limits: Readonly<ServerLimits>, handle: (exchange: Exchange) => void): Server {

@@ -136,6 +136,11 @@ class BodyReader implements Watched {
 
   start(): void {
     const { body } = this.#exchange;
+    if (body.readableEnded) {
+      // An empty body over HTTP/2 ends by itself, maybe before anybody listens.
+      this.#onEnd();
+      return;
+    }
     if (body.destroyed) {
       this.#onBroken();
       return;

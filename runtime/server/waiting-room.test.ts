@@ -27,7 +27,7 @@ test('as many as the capacity go straight in, the next wait in order, and one mo
 test('a waiting client that leaves frees its place on the bench and takes none at the model', async () => {
   const room = new WaitingRoom();
   const size = { capacity: 1, maxWaiting: 1 };
-  room.enter(size, never, soon(60_000));
+  expect(room.enter(size, never, soon(60_000))).toBeUndefined();
   const client = new AbortController();
   const waiting = room.enter(size, client.signal, soon(60_000));
   client.abort();
@@ -40,7 +40,7 @@ test('a waiting client that leaves frees its place on the bench and takes none a
 test('whose request timeout passes while waiting is told so', async () => {
   const room = new WaitingRoom();
   const size = { capacity: 1, maxWaiting: 1 };
-  room.enter(size, never, soon(60_000));
+  expect(room.enter(size, never, soon(60_000))).toBeUndefined();
   await expect(room.enter(size, never, soon(5))).rejects.toMatchObject({
     code: 'inference-timeout',
     status: 504,

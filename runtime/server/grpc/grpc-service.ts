@@ -126,5 +126,6 @@ function sendError({ stream, headers }: GrpcStream, error: PilotlightError): voi
   }
   const isUnread = !stream.readableEnded;
   stream.respond(answer, { endStream: true });
-  if (isUnread) stream.close(constants.NGHTTP2_NO_ERROR);
+  // A reset overtakes headers that have not left yet; they leave before the next turn of the event loop.
+  if (isUnread) setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }
