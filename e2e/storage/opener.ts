@@ -18,12 +18,7 @@ const SCRIPT = fileURLToPath(new URL('open-model-process.ts', import.meta.url));
  * @param wrapper a command that gets the node command as its last arguments, such as `unshare`
  */
 export function startOpener(options: unknown, wrapper: string[] = []): Opener {
-  const [command = process.execPath, ...rest] = [
-    ...wrapper,
-    process.execPath,
-    SCRIPT,
-    JSON.stringify(options),
-  ];
+  const [command, ...rest] = [...wrapper, process.execPath, SCRIPT, JSON.stringify(options)];
   const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   return { child, lines: readLines(child), ended };

@@ -204,6 +204,15 @@ describe('a model from an HTTP server', () => {
     expect(JSON.stringify(cached)).not.toContain('secret');
   });
 
+  test('behind something that speaks no TLS, where https was asked for, fails at once', async () => {
+    const server = await start();
+    await expect(open(server.url().replace('http:', 'https:'))).rejects.toMatchObject({
+      code: 'model-unreachable',
+      retryable: false,
+      message: expect.stringContaining('TLS with'),
+    });
+  });
+
   test('redirects without end are refused', async () => {
     const server = await start(silero, (turn) =>
       turn.response.writeHead(302, { location: '/model.onnx' }).end(),

@@ -14,7 +14,8 @@ const sidecarSchema = z.object({
   done: z.array(z.object({ first: z.number().int().nonnegative(), last: z.number().int().nonnegative() })),
 });
 
-const SAVE_EVERY_MS = 250;
+/** At most so much progress is lost when the process is killed. */
+const SAVE_AFTER_MS = 250;
 
 /**
  * A file being fetched: preallocated to its full length and written by position, beside a sidecar that says
@@ -30,7 +31,9 @@ export class PartFile {
   private readonly handle: FileHandle;
   private readonly file: StoredFile;
   private ranges: ByteRanges;
-  private savedAtMs = 0;
+  private saveTimer: NodeJS.Timeout | undefined;
+  /** One record is written at a time, or an old one could replace a new one. */
+  private saving: Promise<void> = Promise.resolve();
 
   private constructor(
     place: { path: string; sidecar: string },
@@ -80,13 +83,15 @@ export class PartFile {
       }
     });
     this.ranges = addRange(this.ranges, { first: position, last: position + bytes - 1 });
-    await this.save(SAVE_EVERY_MS);
+    // In the background: a record that cannot be written costs a resume, not the fetch.
+    this.saveTimer ??= setTimeout(() => void this.save().catch(() => undefined), SAVE_AFTER_MS).unref();
     return bytes;
   }
 
   /** Forgets everything: the server sends the whole file again. */
   async restart(): Promise<void> {
     this.ranges = [];
+    await this.saved();
     await onCacheDisk(this.path, async () => {
       await rm(this.sidecarPath, { force: true });
       await this.handle.truncate(0);
@@ -94,12 +99,24 @@ export class PartFile {
     });
   }
 
-  /** Records progress unless that was done less than `everyMs` ago. Without a version nothing can be resumed. */
-  async save(everyMs = 0): Promise<void> {
+  /** Records progress. Without a version nothing can be resumed, and nothing is recorded. */
+  async save(): Promise<void> {
+    clearTimeout(this.saveTimer);
+    this.saveTimer = undefined;
+    const write = () => this.writeSidecar();
+    this.saving = this.saving.then(write, write);
+    return this.saving;
+  }
+
+  private async saved(): Promise<void> {
+    clearTimeout(this.saveTimer);
+    this.saveTimer = undefined;
+    await this.saving.catch(() => undefined);
+  }
+
+  private async writeSidecar(): Promise<void> {
     const { sizeBytes, version } = this.file;
-    if (sizeBytes === undefined || version === undefined || performance.now() - this.savedAtMs < everyMs)
-      return;
-    this.savedAtMs = performance.now();
+    if (sizeBytes === undefined || version === undefined) return;
     const text = JSON.stringify({ bootId: bootId(), sizeBytes, version, done: this.ranges });
     await onCacheDisk(this.path, async () => {
       await writeFile(`${this.sidecarPath}.new`, text);
@@ -123,6 +140,7 @@ export class PartFile {
   }
 
   async close(): Promise<void> {
+    await this.saved();
     await this.handle.close();
   }
 }
