@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { flushCompileCache } from 'node:module';
 import type { AdminServer } from './admin/admin-server.ts';
 import { processLimits } from './engine/process-limits.ts';
+import { trimMemory } from './engine/trim-memory.ts';
 import { WorkerReserve } from './engine/worker-reserve.ts';
 import type { Lifecycle } from './lifecycle/lifecycle.ts';
 import { ModelMetrics } from './lifecycle/model-metrics.ts';
@@ -123,7 +125,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   const running = { port: server.port, grpcPort: server.grpcPort, adminPort: admin?.port, stop };
   logger.info({ mode: options.mode, incarnation, port: server.port, adminPort: admin?.port }, 'listening');
   if (options.mode === 'standby') {
-    void prepareForClaim();
+    void prepareForClaim(lifecycle);
     return running;
   }
   const { orderFromOptions } = await import('./lifecycle/standalone-order.ts');
@@ -152,13 +154,16 @@ async function leaveAndReplace(
 }
 
 /** Loads what a claim needs and a waiting standby doesn't, so that no claim waits for it. */
-async function prepareForClaim(): Promise<void> {
+async function prepareForClaim(lifecycle: Lifecycle): Promise<void> {
   await Promise.all([
     import('../contracts/admin.ts'),
     import('./storage/open-model.ts'),
     import('./lifecycle/stats-push.ts'),
     import('./lifecycle/recycle.ts'),
   ]);
+  // Written when a process exits, which one that is replaced or killed never does.
+  flushCompileCache();
+  if (lifecycle.current.phase === 'standby') trimMemory();
 }
 
 async function cachedModels(cacheDir: string): Promise<string[]> {

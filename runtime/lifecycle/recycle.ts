@@ -1,3 +1,6 @@
+import { getCompileCacheDir } from 'node:module';
+import { dirname } from 'node:path';
+
 /** What the next incarnation starts with. */
 export interface NextIncarnation {
   /** Program file. */
@@ -18,6 +21,9 @@ export function replaceProcess(next: NextIncarnation): never {
   const environment = Object.fromEntries(
     Object.entries(next.environment).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
+  // With it Node reads the very first file compiled too, and never loads the compiler that strips types: 18 MB, 50 ms.
+  const compileCache = getCompileCacheDir();
+  if (compileCache !== undefined) environment['NODE_COMPILE_CACHE'] ??= dirname(compileCache);
   const argv = [process.execPath, ...process.execArgv, next.mainPath, ...next.arguments];
   if (process.execve === undefined) throw new Error('this platform cannot replace a process (execve)');
   return process.execve(process.execPath, argv, environment);

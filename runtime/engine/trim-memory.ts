@@ -1,0 +1,12 @@
+type CollectGarbage = (options: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void;
+
+/**
+ * Gives back what reading the program has left in this thread's heap: 9 MB of 135 in a standby. V8 does it by
+ * itself only under pressure, and an idle process is under none. Takes 15 to 45 ms, so it belongs where nobody
+ * waits. `last-resort` is what makes V8 return pages; a plain collection keeps them for later.
+ */
+export function trimMemory(): void {
+  process.getBuiltinModule('node:v8').setFlagsFromString('--expose-gc');
+  const collect = process.getBuiltinModule('node:vm').runInNewContext('gc') as CollectGarbage | undefined;
+  collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+}
