@@ -1,91 +1,19 @@
 import { once } from 'node:events';
 import { connect } from 'node:http2';
-import {
-  type Client,
-  compressionAlgorithms,
-  credentials,
-  Metadata,
-  makeClientConstructor,
-  type ServiceError,
-  status,
-} from '@grpc/grpc-js';
-import protobuf from 'protobufjs';
-import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { identityModel, PlainEngine, type PlainModel, readyWith, sumModel } from '../plain-engine.ts';
+import { compressionAlgorithms, type ServiceError, status } from '@grpc/grpc-js';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { identityModel, type PlainEngine, type PlainModel, readyWith, sumModel } from '../plain-engine.ts';
 import type { RuntimeServer } from '../server.ts';
 import { callHttp2, gate, openTestServer, sumBody } from '../test-client.ts';
+import { type GrpcClient, type GrpcOptions, openGrpcClient } from './test-grpc-client.ts';
 
-/** Calls go through the real client of gRPC, with messages by protobufjs from the protocol's file. */
-type Method = (
-  message: object,
-  metadata: Metadata,
-  options: object,
-  done: (error: ServiceError | null, answer: object) => void,
-) => { cancel(): void };
-
-let root: protobuf.Root;
 let engine: PlainEngine;
 let model: PlainModel;
 let server: RuntimeServer;
-let client: Client & Record<string, Method>;
+let client: GrpcClient;
 
-beforeAll(async () => {
-  root = await protobuf.load(new URL('./inference.proto', import.meta.url).pathname);
-});
-
-function openClient(port: number, options: object = {}): Client & Record<string, Method> {
-  const service = root.lookupService('inference.GRPCInferenceService');
-  const methods = [
-    ...service.methodsArray.map(({ name }) => name),
-    'ModelStreamInfer',
-    'RepositoryModelLoad',
-  ];
-  const definition = Object.fromEntries(
-    methods.map((name) => {
-      const method = service.methods[name];
-      const requestType = root.lookupType(`inference.${method?.requestType ?? 'ServerLiveRequest'}`);
-      const responseType = root.lookupType(`inference.${method?.responseType ?? 'ServerLiveResponse'}`);
-      return [
-        name,
-        {
-          path: `/inference.GRPCInferenceService/${name}`,
-          requestStream: false,
-          responseStream: false,
-          requestSerialize: (value: object) =>
-            Buffer.from(requestType.encode(requestType.fromObject(value)).finish()),
-          requestDeserialize: (bytes: Buffer) => bytes,
-          responseSerialize: (value: object) => value as Buffer,
-          responseDeserialize: (bytes: Buffer) =>
-            responseType.toObject(responseType.decode(bytes), {
-              longs: String,
-              bytes: Buffer,
-              defaults: true,
-            }),
-        },
-      ];
-    }),
-  );
-  const Constructor = makeClientConstructor(definition, 'GRPCInferenceService');
-  return new Constructor(`127.0.0.1:${port}`, credentials.createInsecure(), {
-    'grpc.max_receive_message_length': -1,
-    'grpc.max_send_message_length': -1,
-    'grpc.enable_retries': 0,
-    ...options,
-  }) as unknown as Client & Record<string, Method>;
-}
-
-function ask(
-  name: string,
-  message: object,
-  metadata = new Metadata(),
-  options: object = {},
-): Promise<Record<string, unknown>> {
-  return new Promise((resolve, reject) => {
-    client[name]?.call(client, message, metadata, options, (error, answer) =>
-      error === null ? resolve(answer as Record<string, unknown>) : reject(error),
-    );
-  });
-}
+const ask = (name: string, message: object, options?: GrpcOptions): Promise<Record<string, unknown>> =>
+  client.ask(name, message, options);
 
 function sumRequest(a: readonly number[], b: readonly number[]): object {
   const input = (name: string, data: readonly number[]): object => ({
@@ -101,7 +29,7 @@ beforeEach(async () => {
   model = sumModel();
   engine = readyWith(model);
   server = await openTestServer({ engine, version: '1.2.3', limits: { maxBodyBytes: 5_000_000 } });
-  client = openClient(server.port);
+  client = await openGrpcClient(server.port);
 });
 afterEach(async () => {
   client.close();
@@ -192,12 +120,11 @@ test('errors carry the status of gRPC, the text and the stable code', async () =
 test('what is meant for another service is refused, and an activator sees 421', async () => {
   const claim = { claimId: 'c', epoch: 1, serviceUid: 'uid-1', revision: 'r-2' };
   engine.current = { phase: 'ready', model, claim };
-  const metadata = new Metadata();
-  metadata.set('pilotlight-service-uid', 'uid-9');
-  await expect(ask('ModelInfer', sumRequest([1], [2]), metadata)).rejects.toMatchObject({
+  const options = { metadata: { 'pilotlight-service-uid': 'uid-9' } };
+  await expect(ask('ModelInfer', sumRequest([1], [2]), options)).rejects.toMatchObject({
     code: status.UNAVAILABLE,
   });
-  await expect(ask('ModelReady', { name: 'sum' }, metadata)).rejects.toMatchObject({
+  await expect(ask('ModelReady', { name: 'sum' }, options)).rejects.toMatchObject({
     code: status.UNAVAILABLE,
   });
   const answer = await callHttp2(server.port, '/inference.GRPCInferenceService/ModelInfer', {
@@ -217,7 +144,9 @@ test('what is meant for another service is refused, and an activator sees 421', 
 
 test('compressed messages are taken, and one that inflates without end is refused', async () => {
   client.close();
-  client = openClient(server.port, { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip });
+  client = await openGrpcClient(server.port, {
+    'grpc.default_compression_algorithm': compressionAlgorithms.gzip,
+  });
   const ones = Array.from({ length: 10_000 }, () => 1);
   const answer = await ask('ModelInfer', sumRequest(ones, ones));
   expect((answer['outputs'] as { shape: string[] }[])[0]?.shape).toEqual(['1', '10000']);
@@ -231,15 +160,14 @@ test("the client's deadline counts, and a client that cancels frees its place", 
   const { opened, open } = gate();
   model.gate = opened;
   model.capacity = 1;
-  const late = ask('ModelInfer', sumRequest([1], [2]), new Metadata(), { deadline: Date.now() + 100 });
+  const late = ask('ModelInfer', sumRequest([1], [2]), { deadlineMs: 100 });
   await expect(late).rejects.toMatchObject({ code: status.DEADLINE_EXCEEDED });
-  const cancelled = new Promise((resolve) => {
-    const call = client['ModelInfer']?.call(client, sumRequest([1], [2]), new Metadata(), {}, resolve);
-    void expect
-      .poll(() => server.load.snapshot().direct.requests)
-      .toBe(2)
-      .then(() => call?.cancel());
-  });
+  const leaving = new AbortController();
+  const cancelled = ask('ModelInfer', sumRequest([1], [2]), { signal: leaving.signal }).catch(
+    (error: unknown) => error,
+  );
+  await expect.poll(() => server.load.snapshot().direct.requests).toBe(2);
+  leaving.abort();
   expect(await cancelled).toMatchObject({ code: status.CANCELLED });
   await expect.poll(() => server.load.snapshot().direct.inFlight).toBe(1);
   open();
@@ -268,7 +196,7 @@ test('gRPC and REST share one HTTP/2 connection, and the port of its own serves 
   await server.stop();
   server = await openTestServer({ engine, grpcPort: 0 });
   client.close();
-  client = openClient(server.grpcPort ?? 0);
+  client = await openGrpcClient(server.grpcPort ?? 0);
   expect(await ask('ServerLive', {})).toEqual({ live: true });
 });
 

@@ -5,6 +5,7 @@ import { PilotlightError } from '../../../contracts/errors.ts';
 import { DATATYPES, type Datatype, type Tensor, viewOf } from '../../core/tensor.ts';
 import { decodeModelInferRequest, encodeModelInferResponse } from './infer-messages.ts';
 import { decodeContents, encodeContents } from './tensor-contents.ts';
+import { loadProtocol } from './test-grpc-client.ts';
 import { WireReader, WireWriter } from './wire.ts';
 
 /** protobufjs, from the protocol's own file, is what ours is held against. */
@@ -12,7 +13,7 @@ let Request: protobuf.Type;
 let Response: protobuf.Type;
 let Contents: protobuf.Type;
 beforeAll(async () => {
-  const root = await protobuf.load(new URL('./inference.proto', import.meta.url).pathname);
+  const root = await loadProtocol();
   Request = root.lookupType('inference.ModelInferRequest');
   Response = root.lookupType('inference.ModelInferResponse');
   Contents = root.lookupType('inference.InferTensorContents');
