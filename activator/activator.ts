@@ -116,6 +116,7 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     http2: http2.server,
     firstByteTimeoutMs: limits.firstByteTimeoutMs,
     maxConnections: limits.maxConnections,
+    highWaterMarkBytes: limits.unreadBytes,
   });
   servingPort = port;
   let metricsServer: MetricsServer | undefined;

@@ -3,7 +3,17 @@ import { badFraming } from '../core/refusals.ts';
 import type { Caller } from './caller.ts';
 
 /** What becomes of a header of a request or answer by its name. */
-type Fate = 'keep' | 'hop' | 'connection' | 'host' | 'te' | 'for' | 'proto' | 'forwarded-host' | 'ours';
+type Fate =
+  | 'keep'
+  | 'hop'
+  | 'connection'
+  | 'host'
+  | 'coding'
+  | 'te'
+  | 'for'
+  | 'proto'
+  | 'forwarded-host'
+  | 'ours';
 
 const FATES: Readonly<Record<string, Fate>> = {
   connection: 'connection',
@@ -11,7 +21,7 @@ const FATES: Readonly<Record<string, Fate>> = {
   'proxy-connection': 'hop',
   'proxy-authorization': 'hop',
   'proxy-authenticate': 'hop',
-  'transfer-encoding': 'hop',
+  'transfer-encoding': 'coding',
   'content-length': 'hop',
   upgrade: 'hop',
   'http2-settings': 'hop',
@@ -75,6 +85,10 @@ export function requestHeaders(caller: Caller, identity: RequestIdentity): strin
       case 'host':
         hosts++;
         break;
+      case 'coding':
+        if (value.toLowerCase() !== 'chunked')
+          throw badFraming('its Transfer-Encoding is not "chunked" alone');
+        break;
       case 'te':
         // Hop-by-hop, but gRPC servers insist on it, and over HTTP/2 this is the only value there is.
         if (http2 && value === 'trailers') kept.push(name, value);
@@ -124,8 +138,8 @@ export function responseHeaders(headers: readonly string[]): string[] {
     const value = headers[index + 1] ?? '';
     const fate = fateOf(name);
     if (fate === 'connection') named = namedBy(value, named);
-    else if (fate !== 'hop' || name.length === 14) {
-      if (fate !== 'hop' || name.toLowerCase() === 'content-length') kept.push(name, value);
+    else if (fate !== 'coding' && (fate !== 'hop' || name.toLowerCase() === 'content-length')) {
+      kept.push(name, value);
     }
   }
   return named === undefined ? kept : without(kept, named);

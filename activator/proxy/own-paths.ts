@@ -1,8 +1,10 @@
+import { normaliseHost } from '../core/match.ts';
 import type { Caller } from './caller.ts';
 
 /** What the serving port says where no service is meant: enough to see that this is the right door. */
 export function answerOwnPath(caller: Caller, ready: boolean): { status: number; body: unknown } | undefined {
   if (caller.method !== 'GET' && caller.method !== 'HEAD') return undefined;
+  if (namesService(caller.host)) return undefined;
   switch (caller.path.split('?', 1)[0] ?? '') {
     case '/':
       return {
@@ -20,4 +22,10 @@ export function answerOwnPath(caller: Caller, ready: boolean): { status: number;
     default:
       return undefined;
   }
+}
+
+/** `name.namespace…` means a service, known or not; an address or a single label means this machine. */
+function namesService(host: string): boolean {
+  const bare = normaliseHost(host);
+  return bare.includes('.') && !/^[\d.]+$/.test(bare);
 }

@@ -145,8 +145,6 @@ export class ControlServer {
   }
 }
 
-let uids = 0;
-
 /** A service `demo/ocr` with one revision `ocr-1`; endpoints as `host:port`, capacity 4 each. */
 export function serviceRoute(
   endpoints: readonly string[],
@@ -168,7 +166,7 @@ export function serviceRoute(
         name: 'ocr-1',
         weightPercent: 100,
         kind,
-        endpoints: endpoints.map((address) => ({ id: `${address}#${++uids}`, address, capacity })),
+        endpoints: endpoints.map((address) => ({ id: `replica ${address}`, address, capacity })),
       },
     ],
     ...route,
