@@ -89,7 +89,11 @@ export class Work {
     const call =
       outputs === undefined ? { inputs, deadlineMs, signal } : { inputs, outputs, deadlineMs, signal };
     const result = await this.#untilDeadline(callModel(model, call));
-    return waitedMs === 0 ? result : { ...result, queuedMs: result.queuedMs + waitedMs };
+    return {
+      outputs: outputs === undefined ? result.outputs : inOrder(result.outputs, outputs),
+      queuedMs: result.queuedMs + waitedMs,
+      computeMs: result.computeMs,
+    };
   }
 
   #untilDeadline(running: Promise<InferenceResult>): Promise<InferenceResult> {
@@ -131,6 +135,15 @@ export class Work {
     this.held.release();
     this.#serving.load.end(this.#arrival);
   }
+}
+
+/** The outputs as the request names them; an engine may give them in the model's order. */
+function inOrder(outputs: readonly Tensor[], names: readonly string[]): readonly Tensor[] {
+  return names.map((name) => {
+    const found = outputs.find((output) => output.name === name);
+    if (found !== undefined) return found;
+    throw new PilotlightError('inference-failed', `the model gave no output '${name}'`);
+  });
 }
 
 /** A model that throws instead of rejecting must not cost a place for good. */

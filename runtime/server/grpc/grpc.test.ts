@@ -76,6 +76,13 @@ test('raw contents of megabytes go in and come out', async () => {
   expect(raw.equals((answer['rawOutputContents'] as Buffer[])[0] ?? Buffer.alloc(0))).toBe(true);
 });
 
+test('only the outputs asked for are given', async () => {
+  const answer = await ask('ModelInfer', { ...sumRequest([1], [2]), outputs: [{ name: 'sum' }] });
+  expect(answer['outputs']).toMatchObject([{ name: 'sum', contents: { fp32Contents: [3] } }]);
+  const unknown = ask('ModelInfer', { ...sumRequest([1], [2]), outputs: [{ name: 'product' }] });
+  await expect(unknown).rejects.toMatchObject({ details: "unknown output 'product'; the model gives 'sum'" });
+});
+
 test('half floats come raw, whatever the request was', async () => {
   engine.current = { phase: 'ready', model: identityModel('FP16'), claim: undefined };
   const answer = await ask('ModelInfer', {

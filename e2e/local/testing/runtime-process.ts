@@ -1,0 +1,55 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../../runtime/main.ts', import.meta.url));
+
+/** A runtime in a process of its own. */
+export interface RuntimeProcess {
+  readonly child: ChildProcess;
+  readonly port: number;
+  readonly grpcPort: number;
+  /** SIGTERM, and the exit code. */
+  stop(): Promise<number | null>;
+}
+
+/**
+ * Starts `runtime/main.ts --model …` and waits until its model is loaded.
+ *
+ * @throws Error with what it said when it ends before.
+ */
+export async function startRuntime(
+  modelPath: string,
+  cacheDir: string,
+  ...more: string[]
+): Promise<RuntimeProcess> {
+  const child = spawn(
+    process.execPath,
+    [MAIN, '--model', modelPath, '--port', '0', '--grpc-port', '0', '--cache-dir', cacheDir, ...more],
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn' } },
+  );
+  const exited = once(child, 'exit');
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const line = await new Promise<string>((resolve, reject) => {
+    let out = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+      if (out.includes('\n')) resolve(out.slice(0, out.indexOf('\n')));
+    });
+    child.once('exit', (code) => reject(new Error(`the runtime ended with ${code}: ${said}`)));
+  });
+  const { listening } = JSON.parse(line) as { listening: { port: number; grpcPort: number } };
+  return {
+    child,
+    port: listening.port,
+    grpcPort: listening.grpcPort,
+    stop: async () => {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      await exited;
+      return child.exitCode;
+    },
+  };
+}
