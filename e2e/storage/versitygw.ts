@@ -18,14 +18,24 @@ const run = promisify(execFile);
 export const ACCESS_KEY = 'pilot';
 export const SECRET_KEY = 'light-my-fire';
 
-/** Why versitygw cannot be built here, in words for a skipped test; undefined when it can, or already is. */
+/**
+ * Builds versitygw where that has not been done on this machine (about a minute). Says in words for a skipped
+ * test why it cannot be had: no Go, or no way to the Go module proxy. Any other failure of the build is thrown.
+ */
 export async function versitygwMissing(): Promise<string | undefined> {
   if (existsSync(binaryPath())) return undefined;
   try {
     await run('go', ['version']);
-    return undefined;
   } catch {
     return `Go is not installed, so versitygw ${VERSION} (a real S3 server) cannot be built`;
+  }
+  try {
+    await buildVersitygw();
+    return undefined;
+  } catch (error) {
+    const offline = /dial tcp|no such host|i\/o timeout|proxyconnect|connection refused|TLS handshake/;
+    if (!offline.test(String(error))) throw error;
+    return `the Go module proxy cannot be reached, so versitygw ${VERSION} (a real S3 server) cannot be built`;
   }
 }
 
@@ -34,8 +44,8 @@ function binaryPath(): string {
   return join(cache, 'pilotlight', 'tools', `versitygw-${VERSION}`);
 }
 
-/** Builds versitygw once per machine (about a minute) and says where it lies. */
-export async function buildVersitygw(): Promise<string> {
+/** Builds versitygw once per machine and says where it lies. */
+async function buildVersitygw(): Promise<string> {
   const binary = binaryPath();
   if (existsSync(binary)) return binary;
   await mkdir(join(binary, '..'), { recursive: true });

@@ -3,6 +3,7 @@ import type { ModelIdentity, S3Access } from '../../contracts/admin.ts';
 import { InvalidModelUriError, ModelNotFoundError, ModelUnreachableError } from './errors.ts';
 import { openLocal } from './open-local.ts';
 import { openRemote } from './open-remote.ts';
+import { readAhead } from './read-ahead.ts';
 import { HttpSource } from './sources/http.ts';
 import { S3Source } from './sources/s3.ts';
 import { DEFAULT_STORAGE_LIMITS, type FetchProgress, type StorageLimits } from './storage-types.ts';
@@ -71,6 +72,7 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
     signal.throwIfAborted();
     if (uri.scheme === 'file') {
       const local = await openLocal({ path: uri.path, sha256, version, identity, limits, signal });
+      await readAheadAll(local.files, signal);
       return opened({ ...local, fromCache: true, startedAtMs, release: () => Promise.resolve() });
     }
     const source =
@@ -91,6 +93,9 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
     });
     const files = leased.identity.files.map((file) => join(leased.folder, file.path));
     const release = () => leased.release();
+    if (fetchedBytes === 0) await readAheadAll(files, signal);
+    if (signal.aborted) await release();
+    signal.throwIfAborted();
     return opened({ files, identity: leased.identity, fromCache: fetchedBytes === 0, startedAtMs, release });
   } catch (error) {
     signal.throwIfAborted();
@@ -119,6 +124,13 @@ function opened(parts: {
     fetchMs: performance.now() - parts.startedAtMs,
     release,
   };
+}
+
+/** An optimisation: what goes wrong here shows where the file is used. */
+async function readAheadAll(files: readonly string[], signal: AbortSignal): Promise<void> {
+  for (const file of files) {
+    await readAhead(file, process.availableMemory(), signal).catch(() => undefined);
+  }
 }
 
 /** Two endpoints may hold buckets of one name: the endpoint belongs to the identity of the source. */
