@@ -31,7 +31,8 @@ export function planPool(input: PoolInput): PoolAction[] {
     ...surplus(open.filter(isUp), open.length - input.standbys),
     ...surplus(pool.filter(isHeld), pool.length - open.length - input.standbys),
   ];
-  const lacking = input.standbys - open.length - input.creating;
+  const coming = records.filter((record) => record.phase === 'recycling' && !isHeld(record)).length;
+  const lacking = input.standbys - open.length - coming - input.creating;
   if (lacking > 0 && input.mayStart && !isClaimUnderWay(records, input)) {
     for (let n = 0; n < lacking; n++) actions.push({ do: 'create-standby' });
   }

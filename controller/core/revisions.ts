@@ -85,10 +85,16 @@ export function markFailed(
   return revision === undefined ? revisions : replace(revisions, { ...revision, failure });
 }
 
-/** Notes which revision has all of the traffic, when that is news. */
-export function markRolledOut(revisions: Revisions, traffic: Traffic, nowMs: number): Revisions {
+/** Notes which revision has all of the traffic, when that is news and the revision is good for it. */
+export function markRolledOut(
+  revisions: Revisions,
+  traffic: Traffic,
+  initialScale: number,
+  nowMs: number,
+): Revisions {
   const whole = revisions.find((revision) => traffic.get(revision.name) === 100);
   if (whole === undefined || whole === lastRolledOut(revisions)) return revisions;
+  if (!isProved(whole, initialScale)) return revisions;
   const lastMs = lastRolledOut(revisions)?.rolledOutAtMs ?? 0;
   return replace(revisions, { ...whole, rolledOutAtMs: Math.max(nowMs, lastMs + 1) });
 }

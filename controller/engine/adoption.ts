@@ -1,3 +1,4 @@
+import { ROUTES_SILENCE_MS } from '../../contracts/routes.ts';
 import { isOnItsWayOut, newRecord, observe, type ReplicaRecord } from '../core/replica-record.ts';
 import { findRevision, markReady } from '../core/revisions.ts';
 import { afterCrash, afterReady } from '../core/start-trouble.ts';
@@ -7,6 +8,9 @@ import { notePoolTrouble } from './creation.ts';
 import { dispose, leave, remove } from './departures.ts';
 import { changeRecord, type EngineContext, runtimeOf, type ServiceEntry } from './engine-context.ts';
 import { publishRoute } from './publish.ts';
+
+/** Activators notice within 7 s that their stream has ended, come back and report their demand. */
+const ADOPTED_HOLD_MS = ROUTES_SILENCE_MS + 3_000;
 
 /** Takes in what the platform sees of a replica, known or not. */
 export function replicaChanged(context: EngineContext, observed: ObservedReplica): void {
@@ -58,6 +62,7 @@ export function adopt(context: EngineContext, observed: ObservedReplica): void {
     return;
   }
   context.logger.info(fields, 'a replica of an earlier controller is adopted');
+  runtimeOf(entry, held.revision).adoptedUntilMs = context.clock.nowMs() + ADOPTED_HOLD_MS;
   if (state === 'ready' && observed.capacity !== undefined) adoptReady(context, entry, record);
   else claim(context, entry, record, held.revision, { claimId: held.claimId });
 }

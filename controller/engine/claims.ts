@@ -209,9 +209,11 @@ function failed(
   context.coldStarts.fail(id, `${code}: ${message}`);
   const fields = { namespace: entry.settings.namespace, service: entry.settings.name, revision, replica: id };
   context.logger.warn({ ...fields, code, reason: message }, 'replica failed to start');
-  dispose(context, record, { mayRecycle: isRuntimeAlive });
+  changeRecord(context, id, { phase: 'removing' });
+  // Before the replica goes, whose going has the service looked at: it must know by then not to try at once.
   // A standby that somebody else holds says nothing about this revision; another one is tried.
   if (code !== 'claim-conflict') noteFailedStart(context, entry, revision, { code, message });
+  dispose(context, record, { mayRecycle: isRuntimeAlive });
   context.reconcile(entry);
   context.reconcilePool();
 }

@@ -106,9 +106,9 @@ export function createController(options: ControllerOptions): Controller {
     poolWakeUp: undefined,
     isSynced: false,
     isStopped: false,
-    reconcile: (entry) => {
+    reconcile: (entry, cause = 'news') => {
       guarded(context, entry, () => {
-        reconcileService(context, entry);
+        reconcileService(context, entry, cause);
         forgetIfGone(context, entry);
       });
     },
@@ -150,7 +150,7 @@ export function createController(options: ControllerOptions): Controller {
     for (const observed of context.unsorted.values())
       guarded(context, undefined, () => adopt(context, observed));
     context.unsorted.clear();
-    for (const entry of context.services.values()) context.reconcile(entry);
+    for (const entry of context.services.values()) context.reconcile(entry, 'tick');
     context.reconcilePool();
     logger.info({ services: context.services.size, replicas: context.records.size }, 'controller in charge');
   };
@@ -161,7 +161,7 @@ export function createController(options: ControllerOptions): Controller {
     const nowMs = clock.nowMs();
     for (const entry of context.services.values()) {
       if (entry.isQuiet) continue;
-      context.reconcile(entry);
+      context.reconcile(entry, 'tick');
       entry.rateMarks.push({ atMs: nowMs, requests: totalRequests(context, entry) });
       if (entry.rateMarks.length > MAX_RATE_MARKS) entry.rateMarks.shift();
     }
@@ -240,7 +240,7 @@ function takeDemand(context: EngineContext, report: DemandReport): void {
     if (!isWaiting && !(entry.isQuiet && inFlight > 0)) continue;
     looked.add(entry);
     entry.isQuiet = false;
-    context.reconcile(entry);
+    context.reconcile(entry, 'demand');
   }
   for (const answer of report.coldAnswers) {
     if (context.coldStarts.answered(answer, nowMs) === undefined) continue;

@@ -58,6 +58,8 @@ export interface RevisionRuntime {
   capacity: number | undefined;
   zerosUntilMs: number;
   startingPhase: string | undefined;
+  /** Replicas that an earlier controller had claimed stay until then: the demand for them may not be known yet. */
+  adoptedUntilMs: number;
 }
 
 /** One service as the engine drives it. */
@@ -160,6 +162,7 @@ export function runtimeOf(entry: ServiceEntry, revision: string, wasInitialised 
       capacity: undefined,
       zerosUntilMs: 0,
       startingPhase: undefined,
+      adoptedUntilMs: 0,
     };
     entry.runtimes.set(revision, runtime);
   }

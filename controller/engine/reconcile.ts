@@ -1,24 +1,30 @@
 import { planPool } from '../core/pool.ts';
-import { holdsSlot, isOwnedBy } from '../core/replica-record.ts';
+import { isOwnedBy } from '../core/replica-record.ts';
 import { planService, type RevisionNeed, type ServiceAction } from '../core/replicas.ts';
 import { assignTraffic, markRolledOut, trimRevisions } from '../core/revisions.ts';
 import { mayStart, nextStartMs } from '../core/start-trouble.ts';
 import { claim } from './claims.ts';
 import { createFor, createPoolStandby } from './creation.ts';
 import { leave, remove } from './departures.ts';
-import { changeRecord, type EngineContext, POOL_KEY, type ServiceEntry } from './engine-context.ts';
+import {
+  type Cause,
+  changeRecord,
+  type EngineContext,
+  POOL_KEY,
+  type ServiceEntry,
+} from './engine-context.ts';
 import { queueSave, queueStatus } from './persistence.ts';
 import { publishRoute } from './publish.ts';
-import { needsOf } from './scale.ts';
+import { needsOf, slotsOf } from './scale.ts';
 
 /**
  * Looks at one service: who gets traffic, what each revision wants, what is to be done for that. All of it
  * runs in one turn, so that nothing is claimed twice, and what it begins reports back by another look.
  */
-export function reconcileService(context: EngineContext, entry: ServiceEntry): void {
+export function reconcileService(context: EngineContext, entry: ServiceEntry, cause: Cause): void {
   if (!context.isSynced || context.isStopped || entry.revisions === undefined) return;
   shiftTraffic(context, entry);
-  const needs = needsOf(context, entry);
+  const needs = needsOf(context, entry, cause);
   const actions = planService({
     serviceUid: entry.uid,
     needs,
@@ -44,7 +50,7 @@ function shiftTraffic(context: EngineContext, entry: ServiceEntry): void {
   const before = entry.traffic;
   const traffic = assignTraffic(revisions, settings);
   entry.traffic = traffic;
-  entry.revisions = markRolledOut(revisions, traffic, context.clock.nowMs());
+  entry.revisions = markRolledOut(revisions, traffic, settings.initialScale, context.clock.nowMs());
   const isSame =
     before.size === traffic.size && [...traffic].every(([name, percent]) => before.get(name) === percent);
   if (isSame || before.size === 0) return;
@@ -75,14 +81,6 @@ function creatingOf(context: EngineContext, entry: ServiceEntry): ReadonlyMap<st
     if (key.startsWith(`${entry.uid}/`)) creating.set(key.slice(entry.uid.length + 1), count);
   }
   return creating;
-}
-
-function slotsOf(context: EngineContext, entry: ServiceEntry, revision: string): number {
-  let slots = 0;
-  for (const record of context.records.values()) {
-    if (isOwnedBy(record, entry.uid, revision) && holdsSlot(record)) slots++;
-  }
-  return slots;
 }
 
 function inUse(context: EngineContext, entry: ServiceEntry): Set<string> {

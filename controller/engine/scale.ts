@@ -8,13 +8,19 @@ import { targetOf } from '../core/revisions.ts';
 import { autoscalerSettings, serviceSettings } from '../core/service-settings.ts';
 import { mayStart } from '../core/start-trouble.ts';
 import type { StoredRevision } from '../ports.ts';
-import { type EngineContext, type RevisionRuntime, runtimeOf, type ServiceEntry } from './engine-context.ts';
+import {
+  type Cause,
+  type EngineContext,
+  type RevisionRuntime,
+  runtimeOf,
+  type ServiceEntry,
+} from './engine-context.ts';
 
 /** Decisions that are kept, over all services. */
 const MAX_DECISIONS = 1_000;
 
 /** What each revision of a service wants now: the autoscaler's word, and what overrules it. */
-export function needsOf(context: EngineContext, entry: ServiceEntry): RevisionNeed[] {
+export function needsOf(context: EngineContext, entry: ServiceEntry, cause: Cause): RevisionNeed[] {
   const { revisions } = entry;
   if (revisions === undefined || entry.isDeleted) return [];
   const nowMs = context.clock.nowMs();
@@ -27,11 +33,19 @@ export function needsOf(context: EngineContext, entry: ServiceEntry): RevisionNe
     const runtime = runtimeOf(entry, revision.name);
     const { queued, isUncertain } = context.demand.now(demandKey(entry.uid, revision.name), nowMs);
     const isNeeded = revision === target || (entry.traffic.get(revision.name) ?? 0) > 0;
-    if (isNeeded) askAutoscaler(context, entry, revision, runtime, isUncertain);
-    else runtime.autoscaler = undefined;
+    if (!isNeeded) runtime.autoscaler = undefined;
+    else if (isAsked(runtime, cause, queued))
+      askAutoscaler(context, entry, revision, runtime, isUncertain, cause);
     runtime.wanted = wantedOf(entry, runtime, isNeeded, queued);
+    if (nowMs < runtime.adoptedUntilMs && isNeeded && entry.settings.stopped === undefined) {
+      runtime.wanted = Math.max(runtime.wanted, slotsOf(context, entry, revision.name));
+    }
     return needOf(context, revision, runtime, queued > 0, nowMs);
   });
+}
+
+function isAsked(runtime: RevisionRuntime, cause: Cause, queued: number): boolean {
+  return cause === 'tick' || runtime.autoscaler === undefined || (cause === 'demand' && queued > 0);
 }
 
 function wantedOf(entry: ServiceEntry, runtime: RevisionRuntime, isNeeded: boolean, queued: number): number {
@@ -46,18 +60,27 @@ function needOf(
   context: EngineContext,
   revision: StoredRevision,
   runtime: RevisionRuntime,
-  isAsked: boolean,
+  hasWaiting: boolean,
   nowMs: number,
 ): RevisionNeed {
   const { modelUri, origin } = serviceSettings(revision.resolved);
   return {
     revision: revision.name,
     wanted: runtime.wanted,
-    mayStart: mayStart(runtime.trouble, isAsked, nowMs),
+    mayStart: mayStart(runtime.trouble, hasWaiting, nowMs),
     fits: origin === 'runtime' && context.platform.misfits(revision.resolved).length === 0,
     origin,
     ...(modelUri !== undefined && { modelUri }),
   };
+}
+
+/** Replicas that a revision has, ready or on their way to it. */
+export function slotsOf(context: EngineContext, entry: ServiceEntry, revision: string): number {
+  let slots = 0;
+  for (const record of context.records.values()) {
+    if (isOwnedBy(record, entry.uid, revision) && holdsSlot(record)) slots++;
+  }
+  return slots;
 }
 
 function askAutoscaler(
@@ -66,6 +89,7 @@ function askAutoscaler(
   revision: StoredRevision,
   runtime: RevisionRuntime,
   isUncertain: boolean,
+  cause: Cause,
 ): void {
   const nowMs = context.clock.nowMs();
   const observed = observe(context, entry, revision.name, runtime, isUncertain, nowMs);
@@ -78,9 +102,11 @@ function askAutoscaler(
   runtime.autoscaler = decision.state;
   runtime.lastDecision = decision;
   // "Don't know" holds what there is.
-  const desired = decision.valid ? decision.desired : Math.max(runtime.desired, observed.readyReplicas ?? 0);
+  const held = Math.max(runtime.desired, observed.readyReplicas ?? 0);
+  const desired = decision.valid ? decision.desired : held;
+  if (cause !== 'tick' && desired < runtime.desired) return;
   if (decision.valid && desired !== runtime.desired) {
-    record(context, entry, revision.name, runtime.desired, decision);
+    keepDecision(context, entry, revision.name, runtime.desired, decision);
   }
   runtime.desired = desired;
 }
@@ -125,7 +151,7 @@ function zeros(runtime: RevisionRuntime, isUncertain: boolean, nowMs: number): L
   return [{ atMs: nowMs, intervalMs: nowMs - sinceMs, concurrency: 0, requestsPerSecond: 0 }];
 }
 
-function record(
+function keepDecision(
   context: EngineContext,
   entry: ServiceEntry,
   revision: string,

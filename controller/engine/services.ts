@@ -24,7 +24,7 @@ export async function serviceApplied(context: EngineContext, resolved: ResolvedS
     });
     if (known.revisions === undefined) return;
     takeIn(context, known);
-    context.reconcile(known);
+    context.reconcile(known, 'tick');
     return;
   }
   const entry = newEntry(context, resolved);
@@ -54,7 +54,7 @@ async function readRevisions(context: EngineContext, entry: ServiceEntry): Promi
   }
   if (entry.isDeleted) return;
   takeIn(context, entry);
-  context.reconcile(entry);
+  context.reconcile(entry, 'tick');
 }
 
 /** Makes or finds the revision that the manifest asks for. */

@@ -137,14 +137,20 @@ export class MemoryWorld {
       cachedModels,
       address: `${host}:8080`,
       clock: this.clock,
-      changed: () => this.#observer?.({ type: 'replica-changed', replica: replica.observed() }),
+      changed: () => {
+        if (this.replicas.get(id) === replica) this.#tell(replica);
+      },
     });
     this.replicas.set(id, replica);
-    this.#observer?.({ type: 'replica-changed', replica: replica.observed() });
+    this.#tell(replica);
     this.clock.after(delayMs, () => {
       if (this.replicas.get(id) === replica) replica.become(origin === 'container' ? 'ready' : 'standby');
     });
     return { id };
+  }
+
+  #tell(replica: SimulatedRuntime): void {
+    this.#observer?.({ type: 'replica-changed', replica: replica.observed() });
   }
 
   #end(id: string, reason: string): void {

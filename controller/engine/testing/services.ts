@@ -34,5 +34,12 @@ export function resolvedService(name: string, options: ServiceOptions = {}): Res
     spec: { predictor: { ...runs, ...predictor, scaling: { initialScale: 0, ...scaling } } },
   });
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
-  return { uid, generation, service: parsed.service, env: {}, warnings: [] };
+  return {
+    uid,
+    generation,
+    service: parsed.service,
+    env: {},
+    warnings: [],
+    ...(predictor['containers'] === undefined && { modelUri: uri }),
+  };
 }
