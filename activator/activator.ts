@@ -47,6 +47,8 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     now,
   });
   const state = { ready: false, draining: false, heardAtMs: now(), inFlight: 0 };
+  /** What waits for the first routes; bounded by the connections and their streams. */
+  const early: (() => void)[] = [];
   const registry = createRegistry('activator');
   let servingPort: ServingPort | undefined;
   const metrics = createMetrics(registry, {
@@ -78,6 +80,7 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
       if (message.type === 'snapshot' && !state.ready) {
         state.ready = true;
         logger.info({ services: dispatcher.table.size }, 'first routes received, ready');
+        for (const callback of early.splice(0)) callback();
       }
       demand.touch();
     },
@@ -97,6 +100,9 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     limits,
     now,
     isReady: () => state.ready,
+    onceReady: (callback) => {
+      early.push(callback);
+    },
     isDraining: () => state.draining,
   };
   const onCaller = (caller: Caller): void => {
@@ -135,7 +141,8 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
   const drain = async (): Promise<void> => {
     state.draining = true;
     const deadlineMs = now() + (options.drainMs ?? 4_000);
-    await sleep(Math.min(options.keepAcceptingMs ?? 0, deadlineMs - now()));
+    const keepAcceptingMs = Math.min(options.keepAcceptingMs ?? 0, deadlineMs - now());
+    if (keepAcceptingMs > 0) await sleep(keepAcceptingMs);
     await port.stopAccepting();
     http2.goAway();
     // Idle connections may still bring a request that was on its way; it is answered, and the last one there.

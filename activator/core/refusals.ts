@@ -9,6 +9,14 @@ export function unknownService(message: string): PilotlightError {
   return new PilotlightError('unknown-service', message);
 }
 
+export function notReady(): PilotlightError {
+  return new PilotlightError(
+    'not-ready',
+    'this activator has no routes from its controller yet; send the request again',
+    { retryAfterSeconds: 1 },
+  );
+}
+
 export function serviceRemoved(service: ServiceRoute): PilotlightError {
   return new PilotlightError(
     'unknown-service',

@@ -13,6 +13,9 @@ import { answerJson, refuse } from './refuse.ts';
 import { RequestBody } from './request-body.ts';
 import type { UpstreamFailure, UpstreamHandler, UpstreamStream } from './upstream.ts';
 
+/** First routes take some 50 ms where a controller is there; a client had better try elsewhere where none is. */
+const ROUTES_WAIT_MS = 5_000;
+
 /**
  * The life of one request: find its service, take a ticket, wait, hand over to a replica, pass the answer on.
  *
@@ -29,6 +32,7 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   readonly #startedAtMs: number;
   readonly #body: RequestBody;
   #state: 'new' | 'waiting' | 'asking' | 'answering' | 'over' = 'new';
+  #listens = false;
   #service: ServiceRoute | undefined;
   #path = '/';
   #ticket: Ticket | undefined;
@@ -53,10 +57,12 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     const match = findService(dispatcher.table, this.#caller.host, this.#caller.path);
     if (match.kind === 'unknown') {
       const own = answerOwnPath(this.#caller, this.#context.isReady());
-      if (own === undefined) this.#refuse(refusals.unknownService(match.message));
-      else this.#answerOwn(own.status, own.body);
+      if (own !== undefined) this.#answerOwn(own.status, own.body);
+      else if (this.#context.isReady()) this.#refuse(refusals.unknownService(match.message));
+      else this.#awaitRoutes();
       return;
     }
+    clearTimeout(this.#timer);
     this.#service = match.service;
     this.#path = match.path;
     // Of a body without a length no more is held than this while it waits.
@@ -68,9 +74,24 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
       this.#refuse(toPilotlightError(error));
       return;
     }
-    this.#caller.listen(this);
+    this.#listen();
     if (this.#ticket.state === 'placed') this.onPlaced();
     else this.#wait();
+  }
+
+  #listen(): void {
+    if (this.#listens) return;
+    this.#listens = true;
+    this.#caller.listen(this);
+  }
+
+  /** An activator that has just started knows no service yet; its first requests wait for the routes. */
+  #awaitRoutes(): void {
+    this.#listen();
+    this.#timer = setTimeout(() => this.#refuse(refusals.notReady()), ROUTES_WAIT_MS);
+    this.#context.onceReady(() => {
+      if (this.#state === 'new') this.start();
+    });
   }
 
   onPlaced(): void {

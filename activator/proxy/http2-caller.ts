@@ -26,6 +26,7 @@ export class Http2Caller implements Caller {
   #trailers: string[] = [];
   #requestTrailers: string[] = [];
   #over = false;
+  #cutOff = false;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -43,7 +44,9 @@ export class Http2Caller implements Caller {
     if ((flags & END_STREAM) !== 0) this.bodyLength = 0;
     else if (length !== undefined && /^\d{1,15}$/.test(length)) this.bodyLength = Number(length);
     stream.on('error', () => undefined);
-    stream.on('wantTrailers', () => stream.sendTrailers(toObject(this.#trailers)));
+    stream.on('wantTrailers', () => {
+      if (!this.#cutOff) stream.sendTrailers(toObject(this.#trailers));
+    });
   }
 
   get remoteAddress(): string {
@@ -100,7 +103,7 @@ export class Http2Caller implements Caller {
     if (this.#head !== undefined && trailers.length === 0) {
       this.#sendHead(true);
     } else {
-      this.#sendHead(false, trailers.length > 0);
+      this.#sendHead(false);
       if (this.#stream.writable) this.#stream.end();
     }
     this.#dropRest();
@@ -121,22 +124,24 @@ export class Http2Caller implements Caller {
       stream.end();
       return;
     }
+    this.#cutOff = true;
     stream.close(resetCode ?? constants.NGHTTP2_INTERNAL_ERROR);
   }
 
-  #sendHead(last: boolean, withTrailers = false): void {
+  /**
+   * The end of the stream is always sent by hand (`waitForTrailers`): `close` ends the writable side before it
+   * resets, and a reset that follows a proper end would make half an answer look whole.
+   */
+  #sendHead(last: boolean): void {
     const head = this.#head;
     const stream = this.#stream;
     if (head === undefined || stream.destroyed || stream.closed) return;
     this.#head = undefined;
     const fields = [':status', String(head.status)];
-    let announced = withTrailers || this.isGrpc;
     for (let index = 0; index < head.headers.length; index += 2) {
-      const name = (head.headers[index] ?? '').toLowerCase();
-      if (name === 'trailer') announced = true;
-      fields.push(name, head.headers[index + 1] ?? '');
+      fields.push((head.headers[index] ?? '').toLowerCase(), head.headers[index + 1] ?? '');
     }
-    stream.respond(fields, last ? { endStream: true } : { waitForTrailers: announced });
+    stream.respond(fields, last ? { endStream: true } : { waitForTrailers: true });
   }
 
   /** The answer is whole: a client that still sends its body is told to stop (RFC 9113 §8.1). */

@@ -97,12 +97,12 @@ class Http2UpstreamStream implements UpstreamStream {
   #trailers: string[] = [];
   #requestTrailers: string[] = [];
   #headed = false;
+  #bodySent = false;
 
   constructor(session: Session, request: OutgoingRequest, handler: UpstreamHandler) {
     this.#session = session;
     this.#handler = handler;
     session.active++;
-    const withTrailers = request.headers.includes('trailer');
     const fields = [':method', request.method, ':scheme', 'http', ':path', request.path];
     if (request.authority !== '') fields.push(':authority', request.authority);
     for (let index = 0; index < request.headers.length; index += 2) {
@@ -113,7 +113,8 @@ class Http2UpstreamStream implements UpstreamStream {
     }
     const stream = session.http2.request(fields, {
       endStream: request.bodyLength === 0,
-      waitForTrailers: withTrailers,
+      // As at the other side: a cancelled body must not look whole.
+      waitForTrailers: request.bodyLength !== 0,
     });
     this.#stream = stream;
     stream.on('response', (headers, flags, raw) => this.#onResponse(headers[':status'] ?? 502, flags, raw));
@@ -126,7 +127,9 @@ class Http2UpstreamStream implements UpstreamStream {
     });
     stream.on('end', () => this.#onEnd());
     stream.on('drain', () => this.#handler?.onUpstreamDrain());
-    stream.on('wantTrailers', () => stream.sendTrailers(toObject(this.#requestTrailers)));
+    stream.on('wantTrailers', () => {
+      if (this.#bodySent) stream.sendTrailers(toObject(this.#requestTrailers));
+    });
     stream.on('error', (error: NodeJS.ErrnoException) => {
       session.lastError = error.code ?? error.message;
     });
@@ -141,6 +144,7 @@ class Http2UpstreamStream implements UpstreamStream {
 
   end(trailers: string[]): void {
     this.#requestTrailers = trailers;
+    this.#bodySent = true;
     if (this.#stream.writable) this.#stream.end();
   }
 

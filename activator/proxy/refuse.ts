@@ -18,6 +18,7 @@ const GRPC_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   'replica-failed': 14,
   'service-stopped': 14,
   'load-failed': 14,
+  'not-ready': 14,
   draining: 14,
 };
 
