@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import {
   type Answer,
+  BaseExchange,
   bodySizeBytes,
-  Completion,
   type Exchange,
   type ExchangeOutcome,
   LINGER_MS,
@@ -33,21 +33,25 @@ function openExchangesOf(socket: Socket): Set<Http1Exchange> {
  */
 const ONE_WRITE_BYTES = 16 * 1024;
 
+/** An unread body up to this size is read and thrown away instead of ending the connection. */
+const SKIPPED_BYTES = 64 * 1024;
+
 function latin1(chunk: Uint8Array): string {
   return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString('latin1');
 }
 
 /** An exchange over HTTP/1.1. */
-export class Http1Exchange implements Exchange {
+export class Http1Exchange extends BaseExchange implements Exchange {
   readonly protocol = 'http/1.1';
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #socket: Socket;
   readonly #open: Set<Http1Exchange>;
   #continueWanted: boolean;
-  readonly #completion = new Completion();
+  #isTaken = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
+    super();
     this.#request = request;
     this.#response = response;
     this.#socket = request.socket;
@@ -77,22 +81,25 @@ export class Http1Exchange implements Exchange {
     return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   }
 
+  takeWhole(sizeBytes: number): Buffer | undefined {
+    if (sizeBytes === 0 || this.#request.readableLength !== sizeBytes) return undefined;
+    // Node tells the end of the request only after this turn; the length says it already.
+    this.#isTaken = true;
+    return this.#request.read() as Buffer;
+  }
+
   sendContinue(): void {
     if (!this.#continueWanted) return;
     this.#continueWanted = false;
     this.#response.writeContinue();
   }
 
-  onDone(listener: (outcome: ExchangeOutcome) => void): void {
-    this.#completion.onDone(listener);
-  }
-
   send({ status, headers, body }: Answer): void {
-    if (this.#completion.isOver || this.#response.headersSent) return;
+    if (this.isOver || this.#response.headersSent) return;
     const response = this.#response;
     const sizeBytes = bodySizeBytes(body);
     headers['content-length'] = String(sizeBytes);
-    const isUnread = this.hasBody && !this.#request.complete;
+    const isUnread = this.#leavesMuchUnread();
     if (isUnread) headers['connection'] = 'close';
     response.writeHead(status, headers);
     const finished = (): void => this.finish('answered');
@@ -113,7 +120,7 @@ export class Http1Exchange implements Exchange {
     response.end(body[last], finished);
   }
 
-  progress(): number {
+  protected progress(): number {
     return this.#socket.bytesWritten - this.#socket.writableLength;
   }
 
@@ -123,7 +130,16 @@ export class Http1Exchange implements Exchange {
 
   finish(outcome: ExchangeOutcome): void {
     this.#open.delete(this);
-    this.#completion.finish(outcome);
+    this.settle(outcome);
+  }
+
+  /** Little is left to Node, which throws it away and keeps the connection: a refusal must not cost a new one. */
+  #leavesMuchUnread(): boolean {
+    if (this.#isTaken || this.#request.complete) return false;
+    const { headers } = this.#request;
+    if (headers['transfer-encoding'] !== undefined) return true;
+    const announcedBytes = Number(headers['content-length'] ?? 0);
+    return announcedBytes > SKIPPED_BYTES || (announcedBytes > 0 && this.#continueWanted);
   }
 
   /**

@@ -1,18 +1,18 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Readable } from 'node:stream';
-import { type Answer, bodySizeBytes, Completion, type Exchange, type ExchangeOutcome } from './exchange.ts';
+import { type Answer, BaseExchange, bodySizeBytes, type Exchange } from './exchange.ts';
 
 /** An exchange over HTTP/2: one stream. */
-export class Http2Exchange implements Exchange {
+export class Http2Exchange extends BaseExchange implements Exchange {
   readonly protocol = 'http/2';
   readonly method: string;
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
   readonly #stream: ServerHttp2Stream;
   #continueWanted: boolean;
-  readonly #completion = new Completion();
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
+    super();
     this.#stream = stream;
     this.headers = headers;
     this.method = headers[':method'] ?? 'GET';
@@ -21,7 +21,7 @@ export class Http2Exchange implements Exchange {
     stream.on('error', () => undefined);
     stream.once('close', () => {
       const wasAnswered = stream.writableFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR;
-      this.#completion.finish(wasAnswered ? 'answered' : 'left');
+      this.settle(wasAnswered ? 'answered' : 'left');
     });
   }
 
@@ -33,14 +33,15 @@ export class Http2Exchange implements Exchange {
     return !this.#stream.endAfterHeaders;
   }
 
+  takeWhole(sizeBytes: number): Buffer | undefined {
+    if (sizeBytes === 0 || this.#stream.readableLength !== sizeBytes) return undefined;
+    return this.#stream.read() as Buffer;
+  }
+
   sendContinue(): void {
     if (!this.#continueWanted) return;
     this.#continueWanted = false;
     if (!this.#stream.destroyed) this.#stream.additionalHeaders({ ':status': 100 });
-  }
-
-  onDone(listener: (outcome: ExchangeOutcome) => void): void {
-    this.#completion.onDone(listener);
   }
 
   send({ status, headers, body }: Answer): void {
@@ -63,7 +64,7 @@ export class Http2Exchange implements Exchange {
     }
   }
 
-  progress(): number {
+  protected progress(): number {
     return -this.#stream.bufferSize - this.#stream.writableLength;
   }
 

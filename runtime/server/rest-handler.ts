@@ -17,7 +17,6 @@ import type { Answer, Exchange } from './exchange.ts';
 import { serveInference } from './rest-inference.ts';
 import { type Resolution, WHAT_EXISTS } from './router.ts';
 import { addresseeOf, type Serving } from './work.ts';
-import { watchWriting } from './write-watch.ts';
 
 /** What the server does beyond the protocol's core. */
 export const EXTENSIONS: readonly ServerExtension[] = [
@@ -46,7 +45,8 @@ export async function handleRest(serving: Serving, exchange: Exchange): Promise<
   if (isInference) serving.metrics.record('rest', outcome, performance.now() - startedMs);
   if (serving.engine.current.phase === 'draining') answer.headers['connection'] = 'close';
   exchange.send(answer);
-  watchWriting(serving, exchange);
+  const { watchdog, limits } = serving.reading;
+  exchange.watchWriting(watchdog, limits.writeIdleTimeoutMs);
 }
 
 function answerPlainly(serving: Serving, exchange: Exchange, route: Resolution): Answer {

@@ -256,6 +256,23 @@ test('what is meant for another service is refused before its body is read', asy
   expect(right.status).toBe(200);
 });
 
+test('a refusal costs a small request no new connection, and a large one is not read', async () => {
+  engine.current = { phase: 'standby' };
+  const socket = await connectRaw(server.port);
+  const answers = readToEnd(socket);
+  const body = sumBody([1], [2]);
+  socket.write(
+    `POST ${INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`.repeat(2),
+  );
+  socket.write(`POST ${INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n`);
+  const kept = (await answers).split('HTTP/1.1 503').slice(1);
+  expect(kept.map((answer) => /connection: (\S+)/i.exec(answer)?.[1])).toEqual([
+    'keep-alive',
+    'keep-alive',
+    'close',
+  ]);
+});
+
 test('more than fit at the model wait, more than may wait are refused at once', async () => {
   await server.stop();
   model.capacity = 1;

@@ -5,7 +5,6 @@ import { publicError } from '../answers.ts';
 import { Http2Exchange } from '../http2-exchange.ts';
 import { HeldBytes, readBody } from '../read-body.ts';
 import { type Serving, Work } from '../work.ts';
-import { watchWriting } from '../write-watch.ts';
 import { frameHead, unframe } from './grpc-framing.ts';
 import { answerSimple, inferOverGrpc, type SimpleMethod } from './grpc-methods.ts';
 import { grpcMessage, grpcStatusOf, parseGrpcTimeout } from './grpc-status.ts';
@@ -46,7 +45,8 @@ export function serveGrpc(serving: Serving, call: GrpcStream): void {
     )
     .then((outcome) => {
       if (isInference) serving.metrics.record('grpc', outcome, performance.now() - startedMs);
-      if (!call.stream.destroyed) watchWriting(serving, exchange);
+      const { watchdog, limits } = serving.reading;
+      exchange.watchWriting(watchdog, limits.writeIdleTimeoutMs);
     })
     .catch((err: unknown) => {
       serving.logger.error({ err }, 'a gRPC answer could not be sent');
