@@ -17,9 +17,12 @@ const SCRIPT = fileURLToPath(new URL('open-model-process.ts', import.meta.url));
  *
  * @param wrapper a command that gets the node command as its last arguments, such as `unshare`
  */
-export function startOpener(options: unknown, wrapper: string[] = []): Opener {
+export function startOpener(options: unknown, wrapper: string[] = [], env: NodeJS.ProcessEnv = {}): Opener {
   const [command, ...rest] = [...wrapper, process.execPath, SCRIPT, JSON.stringify(options)];
-  const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(command, rest, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   return { child, lines: readLines(child), ended };
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CacheLock, isLocked } from './cache-lock.ts';
-import { HEARTBEAT_TIMEOUT_MS, isGone, ownMark } from './process-mark.ts';
+import { FORGOTTEN_MS, HEARTBEAT_TIMEOUT_MS, isGone, ownMark } from './process-mark.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -73,6 +74,10 @@ test('an owner is gone when its number, its start time or its image says so', ()
   expect(isGone({ ...self, pid: process.ppid, startTime: '1' }, 0)).toBe(true);
   // The process has replaced itself: number and start time stay, what it held is forgotten.
   expect(isGone({ ...self, image: 'before' }, 0)).toBe(true);
+  // Others cannot see that; they see that nobody touches the file any longer.
+  const parent = { ...self, pid: process.ppid, startTime: startTimeOf(process.ppid) };
+  expect(isGone(parent, FORGOTTEN_MS - 1)).toBe(false);
+  expect(isGone(parent, FORGOTTEN_MS + 1)).toBe(true);
 });
 
 test('an owner in another container or on another machine lives as long as its heartbeat is fresh', async () => {
@@ -114,3 +119,8 @@ test('worker threads of one process know each other as alive', async () => {
   await turn();
   await lock?.release();
 });
+
+function startTimeOf(pid: number): string {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}

@@ -9,6 +9,9 @@ import { S3Source } from './sources/s3.ts';
 import { DEFAULT_STORAGE_LIMITS, type FetchProgress, type StorageLimits } from './storage-types.ts';
 import { parseModelUri, redactUri } from './uri.ts';
 
+/** A longer timer fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 export interface StorageCredentials {
   s3?: S3Access;
   /** Sent to the URI's own origin only, never to where it redirects. */
@@ -62,10 +65,13 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
   const sha256 = chosenDigest(uri.sha256, options);
   const deadline = new AbortController();
   const label = redactUri(options.uri).replace(/#sha256=.*$/, '');
-  const timer = setTimeout(() => {
-    const why = `${label} was not there after ${limits.overallTimeoutMs} ms; raise the timeout or move the model closer`;
-    deadline.abort(new ModelUnreachableError(why, { retryable: false }));
-  }, limits.overallTimeoutMs);
+  const timer = setTimeout(
+    () => {
+      const why = `${label} was not there after ${limits.overallTimeoutMs} ms; raise the timeout or move the model closer`;
+      deadline.abort(new ModelUnreachableError(why, { retryable: false }));
+    },
+    Math.min(limits.overallTimeoutMs, MAX_TIMER_MS),
+  );
   const signal = options.signal ? AbortSignal.any([options.signal, deadline.signal]) : deadline.signal;
   const { version, identity } = options;
   try {

@@ -16,8 +16,13 @@ export const processMarkSchema = z.object({
 export type ProcessMark = z.infer<typeof processMarkSchema>;
 
 /** Silence after which a process that cannot be looked up (another container or machine) counts as gone. */
-export const HEARTBEAT_TIMEOUT_MS = 30_000;
-export const HEARTBEAT_MS = 5_000;
+export const HEARTBEAT_TIMEOUT_MS = 10_000;
+export const HEARTBEAT_MS = 2_000;
+/**
+ * Silence after which a process that lives counts as not holding the file any longer: it replaced itself in place
+ * and forgot it (only the process itself can see that by its image), or it has been stopped for good.
+ */
+export const FORGOTTEN_MS = 5 * 60_000;
 
 const IMAGE_KEY = 'pilotlight.storage.image';
 let own: ProcessMark | undefined;
@@ -55,7 +60,7 @@ export function isGone(mark: ProcessMark | undefined, heartbeatAgeMs: number): b
   if (mark.pid === self.pid && mark.startTime === self.startTime) return mark.image !== self.image;
   const state = processState(mark.pid);
   if (state === undefined) return !existsWithoutProc(mark.pid);
-  return state.startTime !== mark.startTime || state.ended;
+  return state.startTime !== mark.startTime || state.ended || heartbeatAgeMs > FORGOTTEN_MS;
 }
 
 /** Field 3 (state) and 22 (start time) of /proc/pid/stat; the name in field 2 may hold spaces and brackets. */

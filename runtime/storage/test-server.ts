@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 export interface SeenRequest {
@@ -25,8 +26,10 @@ export class TestServer {
   etag: string | undefined = '"v1"';
   lastModified: string | undefined;
   private readonly server: Server;
+  private readonly origin: string;
 
-  private constructor(server: Server, content: Uint8Array) {
+  private constructor(server: Server, origin: string, content: Uint8Array) {
+    this.origin = origin;
     this.server = server;
     this.content = content;
   }
@@ -34,9 +37,14 @@ export class TestServer {
   static async start(
     content: Uint8Array,
     handler: (turn: Turn) => void = (turn) => turn.serve(),
+    tls?: { key: string; cert: string },
   ): Promise<TestServer> {
-    const http = createServer();
-    const server = new TestServer(http, content);
+    const http = tls === undefined ? createServer() : createSecureServer(tls);
+    const server = new TestServer(
+      http,
+      tls === undefined ? 'http://127.0.0.1' : 'https://localhost',
+      content,
+    );
     http.on('request', (request, response) => {
       const { range, authorization } = request.headers;
       server.seen.push({
@@ -57,7 +65,7 @@ export class TestServer {
   }
 
   url(path = '/model.onnx'): string {
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}${path}`;
+    return `${this.origin}:${(this.server.address() as AddressInfo).port}${path}`;
   }
 
   async stop(): Promise<void> {
