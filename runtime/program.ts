@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { exitAtOnce } from './engine/instance.ts';
 import type { RunningRuntime } from './main.ts';
 import { OptionError, parseOptions, type RuntimeOptions } from './options.ts';
 
@@ -21,14 +22,14 @@ export async function runProgram(
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     // A second one is from somebody who doesn't want to wait.
-    if (stopping) process.exit(130);
+    if (stopping) exitAtOnce(130);
     stopping = true;
-    setTimeout(() => process.exit(1), STOP_LIMIT_MS).unref();
+    setTimeout(() => exitAtOnce(1), STOP_LIMIT_MS).unref();
     // While it starts there is nothing to drain: whatever is being loaded is of no use any more.
-    if (running === undefined) process.exit(signal === 'SIGTERM' ? 0 : 130);
+    if (running === undefined) exitAtOnce(signal === 'SIGTERM' ? 0 : 130);
     running.stop(DRAIN_MS).then(
-      () => process.exit(0),
-      () => process.exit(1),
+      () => exitAtOnce(0),
+      () => exitAtOnce(1),
     );
   };
   process.on('SIGTERM', stop);
@@ -39,7 +40,7 @@ export async function runProgram(
     say(JSON.stringify({ listening: { port, grpcPort, adminPort } }));
   } catch (error) {
     complain(`pilotlight runtime: ${error instanceof Error ? error.message : String(error)}`);
-    process.exit(error instanceof OptionError ? 2 : 1);
+    exitAtOnce(error instanceof OptionError ? 2 : 1);
   }
 }
 

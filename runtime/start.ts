@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
 import type { AdminServer } from './admin/admin-server.ts';
+import { exitAtOnce } from './engine/instance.ts';
 import { processLimits } from './engine/process-limits.ts';
 import { trimMemory } from './engine/trim-memory.ts';
 import { WorkerReserve } from './engine/worker-reserve.ts';
@@ -78,7 +79,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
     };
     void leaveAndReplace(options, origin, next, lifecycle).catch((error: unknown) => {
       logger.fatal({ err: error }, 'the process cannot replace itself, ending');
-      process.exit(1);
+      exitAtOnce(1);
     });
   };
   const admin = token === undefined ? undefined : await openAdmin(token);
@@ -111,7 +112,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
     const { followLifeline } = await import('../process/lifeline.ts');
     letGoOfLifeline = followLifeline(path, graceMs, () => {
       logger.warn({ path, graceMs }, 'the parent is gone, ending');
-      process.exit(0);
+      exitAtOnce(0);
     });
   }
   if (options.record !== undefined) {
@@ -156,7 +157,9 @@ async function leaveAndReplace(
 /** Loads what a claim needs and a waiting standby doesn't, so that no claim waits for it. */
 async function prepareForClaim(lifecycle: Lifecycle): Promise<void> {
   await Promise.all([
-    import('../contracts/admin.ts'),
+    import('../contracts/admin.ts').then(({ specialiseRequestSchema }) =>
+      specialiseRequestSchema.safeParse({}),
+    ),
     import('./storage/open-model.ts'),
     import('./lifecycle/stats-push.ts'),
     import('./lifecycle/recycle.ts'),

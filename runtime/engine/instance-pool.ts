@@ -9,6 +9,7 @@ import {
   type WaitingCall,
   type WaitingLimits,
   WaitingList,
+  waitedTooLong,
 } from './waiting-list.ts';
 
 export interface InstancePoolOptions {
@@ -32,13 +33,15 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /**
  * The instances of one model. An idle instance takes the oldest waiting call. An instance that dies, or that
  * hangs past its grace, is replaced by a new one with the same session plan; a hung thread can't be stopped
- * from outside, so it ends when ONNX Runtime returns or with the process.
+ * from outside (see `Instance.retire`), so it ends when ONNX Runtime returns or with the process.
  */
 export class InstancePool {
   readonly #options: InstancePoolOptions;
   readonly #idle: Instance[] = [];
   readonly #all = new Set<Instance>();
   readonly #waiting: WaitingList;
+  /** Workers that end once ONNX Runtime lets go of them. */
+  readonly #leaving = new Set<Promise<void>>();
   #making = 0;
   #replacementsInARow = 0;
   #closed: PilotlightError | undefined;
@@ -75,21 +78,22 @@ export class InstancePool {
     return this.#wait(call, nowMs);
   }
 
-  /** Rejects what waits and ends all workers; resolves when their threads are gone. */
+  /** Rejects what waits; resolves when all threads are gone, which those that work are once they have answered. */
   async close(reason: PilotlightError): Promise<void> {
     this.#closed ??= reason;
     this.#waiting.rejectAll(reason);
     const instances = [...this.#all];
     this.#all.clear();
     this.#idle.length = 0;
-    await Promise.all(instances.map((instance) => instance.terminate()));
+    for (const instance of instances) this.#retire(instance);
+    await Promise.all(this.#leaving);
   }
 
   #wait(call: InferenceCall, queuedAtMs: number): Promise<InferenceResult> {
     return new Promise((resolve, reject) => {
       const stopWaiting = (): void => {
         clearTimeout(timer);
-        call.signal.removeEventListener('abort', drop);
+        call.signal.removeEventListener('abort', onAbort);
       };
       const waiting: WaitingCall = {
         call,
@@ -107,12 +111,12 @@ export class InstancePool {
           reject(error);
         },
       };
-      const drop = (): void => {
-        if (!this.#waiting.remove(waiting)) return;
-        waiting.reject(unwantedReason(call, performance.now()) ?? clientClosed());
+      const drop = (error: PilotlightError): void => {
+        if (this.#waiting.remove(waiting)) waiting.reject(error);
       };
-      const timer = setTimeout(drop, clampMs(call.deadlineMs - queuedAtMs));
-      call.signal.addEventListener('abort', drop, { once: true });
+      const onAbort = (): void => drop(clientClosed());
+      const timer = setTimeout(() => drop(waitedTooLong()), clampMs(call.deadlineMs - queuedAtMs));
+      call.signal.addEventListener('abort', onAbort, { once: true });
       try {
         this.#waiting.add(waiting);
       } catch (error) {
@@ -170,8 +174,13 @@ export class InstancePool {
       'inference-timeout',
       `an inference still runs ${this.#options.hangGraceMs} ms after its time limit; its worker is replaced`,
     );
-    void instance.terminate();
+    this.#retire(instance);
     this.#replace(instance, error);
+  }
+
+  #retire(instance: Instance): void {
+    const leaving = instance.retire().finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
   }
 
   #replace(instance: Instance, error: PilotlightError): void {
@@ -193,7 +202,7 @@ export class InstancePool {
       await instance.create(this.#options.plan);
     } catch (error) {
       this.#making -= 1;
-      void instance.terminate();
+      this.#retire(instance);
       const known = toPilotlightError(error);
       this.#options.onTrouble(known);
       this.#breakIfEmpty(known);
@@ -201,7 +210,7 @@ export class InstancePool {
     }
     this.#making -= 1;
     if (this.#closed !== undefined) {
-      void instance.terminate();
+      this.#retire(instance);
       return false;
     }
     this.#adopt(instance);

@@ -19,6 +19,21 @@ export interface SessionMetadata {
 const BOOTSTRAP = `require('node:module').enableCompileCache();
 import(${JSON.stringify(new URL('./worker.ts', import.meta.url).href)});`;
 
+/** Workers that are inside ONNX Runtime now, or may be. */
+const busyInstances = new Set<Instance>();
+
+/**
+ * Ends the process, whatever its workers do. `process.exit` ends each worker first and waits for it: while one is
+ * inside ONNX Runtime that takes as long as the call, and then aborts the process (see `Instance.retire`). The
+ * kernel ends all threads of a process that replaces itself, so then it is replaced by one that exits.
+ */
+export function exitAtOnce(code: number): never {
+  if (busyInstances.size > 0 && process.execve !== undefined) {
+    process.execve(process.execPath, [process.execPath, '--eval', `process.exit(${code})`]);
+  }
+  return process.exit(code);
+}
+
 interface Pending {
   resolve: (message: FromWorker) => void;
   reject: (error: PilotlightError) => void;
@@ -32,6 +47,8 @@ export class Instance {
   readonly #worker: Worker;
   readonly #started: Promise<FromWorker>;
   #pending: Pending | undefined;
+  /** Settles when the present call is over. */
+  #idle: Promise<void> = Promise.resolve();
   #lost: PilotlightError | undefined;
   #ending = false;
   /** Called once when the worker ended by itself, whatever it was doing. */
@@ -106,18 +123,26 @@ export class Instance {
   }
 
   /**
-   * Ends the worker. Resolves when its thread is gone: at once when idle, else when ONNX Runtime returns, which
-   * nothing can hurry.
+   * Ends the worker once it is idle; resolves when its thread is gone.
+   *
+   * A worker inside ONNX Runtime must not be terminated: when the native call returns, onnxruntime-node 1.30 meets
+   * a JavaScript engine that is shutting down, throws a C++ exception that nobody catches, and the whole process
+   * aborts. So a worker that hangs is left to itself, and whoever has to exit meanwhile uses `exitAtOnce`.
    */
-  async terminate(): Promise<void> {
+  async retire(): Promise<void> {
     this.#ending = true;
+    await this.#idle;
     await this.#worker.terminate();
   }
 
   #next(): Promise<FromWorker> {
-    return new Promise((resolve, reject) => {
+    busyInstances.add(this);
+    const answer = new Promise<FromWorker>((resolve, reject) => {
       this.#pending = { resolve, reject };
     });
+    const atRest = (): void => void busyInstances.delete(this);
+    this.#idle = answer.then(atRest, atRest);
+    return answer;
   }
 
   #ask(message: ToWorker, transferList: ArrayBuffer[] = []): Promise<FromWorker> {

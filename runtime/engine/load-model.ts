@@ -102,7 +102,7 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
     };
   } catch (error) {
     // Not awaited: a thread that hangs in ONNX Runtime ends when it returns, or with the process.
-    void first.terminate();
+    void first.retire();
     throw error;
   }
 }

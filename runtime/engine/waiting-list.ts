@@ -85,13 +85,14 @@ export class WaitingList {
 /** Why a call isn't worth starting at `nowMs`, if so. */
 export function unwantedReason(call: InferenceCall, nowMs: number): PilotlightError | undefined {
   if (call.signal.aborted) return clientClosed();
-  if (nowMs >= call.deadlineMs) {
-    return new PilotlightError(
-      'inference-timeout',
-      'the time limit of the request passed while it waited for a free instance of the model',
-    );
-  }
-  return undefined;
+  return nowMs >= call.deadlineMs ? waitedTooLong() : undefined;
+}
+
+export function waitedTooLong(): PilotlightError {
+  return new PilotlightError(
+    'inference-timeout',
+    'the time limit of the request passed while it waited for a free instance of the model',
+  );
 }
 
 export function clientClosed(): PilotlightError {
