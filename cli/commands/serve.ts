@@ -27,7 +27,7 @@ Examples:
   pilotlight serve examples/ocr
   pilotlight serve . --port 9000 --standbys 2
 
-Exit codes: 0 stopped by a signal, 1 failed to start.`,
+Exit codes: 0 stopped by a signal, 1 failed to start, 2 wrong options or arguments.`,
     )
     .action(async (dir: string, options: ServeFlags) => {
       const logger = createLogger('serve');

@@ -18,6 +18,8 @@ export interface ChildProgramOptions {
   argv: (ports: Readonly<Record<string, number>>) => readonly string[];
   env: NodeJS.ProcessEnv;
   logger: Logger;
+  /** File descriptor for its log; by default this process's standard error. */
+  logDescriptor?: number | undefined;
 }
 
 /**
@@ -68,11 +70,11 @@ export class ChildProgram {
 
   /** Resolves with the ports once it listens, or with undefined when it ended before. */
   #run(): Promise<Readonly<Record<string, number>> | undefined> {
-    const { name, argv, env, logger } = this.#options;
+    const { name, argv, env, logger, logDescriptor } = this.#options;
     const startedAtMs = performance.now();
     // A process group of its own: Ctrl-C on the terminal reaches the parent alone, which stops its children in order.
     const child = spawn(process.execPath, argv(this.#ports), {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', logDescriptor ?? 'inherit'],
       env,
       detached: true,
     });

@@ -24,6 +24,8 @@ export interface ServeOptions {
   cacheMaxBytes: number;
   standbys: number;
   logger: Logger;
+  /** File descriptor for the logs of all programs; by default this process's standard error. */
+  logDescriptor?: number;
 }
 
 export interface LocalPlatform {
@@ -70,12 +72,14 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
   const requestPort = options.port === 0 ? await freePort(options.host) : options.port;
   const token = randomBytes(24).toString('base64url');
   const env = { ...process.env, PILOTLIGHT_ACTIVATOR_TOKEN: token };
+  const { logDescriptor } = options;
   const program = (room: string): string => join(import.meta.dirname, '../..', room, 'main.ts');
 
   const controller = new ChildProgram({
     name: 'controller',
     env,
     logger: options.logger,
+    logDescriptor,
     argv: (ports) => [
       program('controller'),
       ...commandFlags({
@@ -95,6 +99,7 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
     name: 'activator',
     env,
     logger: options.logger,
+    logDescriptor,
     argv: (ports) => [
       program('activator'),
       ...commandFlags({

@@ -1,0 +1,83 @@
+import Table from 'cli-table3';
+import type { ServiceView } from '../../contracts/console.ts';
+import type { Style } from './style.ts';
+import { formatMs, formatRate } from './units.ts';
+
+const COLOUR: Readonly<Record<ServiceView['state'], (style: Style, text: string) => string>> = {
+  Standby: (style, text) => style.dim(text),
+  Starting: (style, text) => style.yellow(text),
+  Ready: (style, text) => style.green(text),
+  Degraded: (style, text) => style.yellow(text),
+  Failed: (style, text) => style.red(text),
+  Invalid: (style, text) => style.red(text),
+  Stopped: (style, text) => style.dim(text),
+};
+
+const HEAD = ['SERVICE', 'STATE', 'READY', 'WANTED', 'REQ/S', 'LAST COLD START', 'URL'];
+const NO_BORDERS = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+};
+/** A message is one sentence; a stack of them belongs into the JSON. */
+const MAX_MESSAGE_CHARACTERS = 300;
+
+/**
+ * The services as a table, one a line, in order of their names; below it what is wrong with those that are not
+ * well. Without services it says how to get one.
+ */
+export function statusTable(services: readonly ServiceView[], style: Style): string {
+  if (services.length === 0) {
+    return 'No services: put an InferenceService manifest into the folder that is served.';
+  }
+  const sorted = [...services].sort((one, other) => compare(fullName(one), fullName(other)));
+  const showNamespace = sorted.some(({ namespace }) => namespace !== 'default');
+  const table = new Table({
+    head: HEAD.map((title) => style.dim(title)),
+    chars: NO_BORDERS,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+    colAligns: ['left', 'left', 'right', 'right', 'right', 'right', 'left'],
+  });
+  for (const service of sorted) {
+    const { replicas, lastColdStartMs } = service;
+    table.push([
+      showNamespace ? fullName(service) : service.name,
+      COLOUR[service.state](style, service.state),
+      String(replicas.ready),
+      String(replicas.wanted),
+      formatRate(service.requestsPerSecond),
+      lastColdStartMs === undefined ? '–' : formatMs(lastColdStartMs),
+      service.url,
+    ]);
+  }
+  const lines = table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd());
+  const messages = sorted.filter(needsWords).flatMap(messageLines);
+  return [...lines, ...(messages.length === 0 ? [] : ['', ...messages])].join('\n');
+}
+
+const fullName = ({ namespace, name }: ServiceView): string => `${namespace}/${name}`;
+const compare = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);
+
+const needsWords = ({ state, message }: ServiceView): boolean =>
+  message !== undefined && ['Degraded', 'Failed', 'Invalid', 'Stopped'].includes(state);
+
+function messageLines(service: ServiceView): string[] {
+  const text = service.message ?? '';
+  const short = text.length > MAX_MESSAGE_CHARACTERS ? `${text.slice(0, MAX_MESSAGE_CHARACTERS)}…` : text;
+  return short.split('\n').map((line) => `${service.name}: ${line}`);
+}

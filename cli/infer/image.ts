@@ -1,0 +1,38 @@
+import type { Buffer } from 'node:buffer';
+import { type ImageWishes, type InputMetadata, imageTensor, planImage } from '../core/image-plan.ts';
+import type { WireTensor } from '../core/tensor-values.ts';
+import { CommandFailure, messageOf } from '../failure.ts';
+
+/** A file of a few KB can unfold to gigabytes of pixels; this is four times a large camera's. */
+const MAX_PIXELS = 200_000_000;
+
+/**
+ * An image file (PNG, JPEG, WebP, GIF, TIFF, AVIF, SVG) as the tensor that an input takes; turned upright as its
+ * EXIF data says, on white where it is transparent.
+ *
+ * @throws CommandFailure when it is no image, or doesn't fit the input.
+ */
+export async function imageInput(
+  image: { readonly bytes: Buffer; readonly source: string },
+  input: InputMetadata,
+  wishes: ImageWishes,
+): Promise<WireTensor> {
+  const { default: sharp } = await import('sharp');
+  try {
+    const picture = sharp(image.bytes, { limitInputPixels: MAX_PIXELS });
+    const { autoOrient } = await picture.metadata().catch((error: unknown) => {
+      throw new Error(`neither JSON, nor .npy, nor an image that can be read (${messageOf(error)})`);
+    });
+    const plan = planImage(input, autoOrient, wishes);
+    const { data } = await picture
+      .autoOrient()
+      .flatten({ background: '#ffffff' })
+      .resize(plan.width, plan.height, { fit: 'fill' })
+      .toColourspace(plan.channelCount === 1 ? 'b-w' : 'srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    return { name: plan.input, datatype: plan.datatype, ...imageTensor(data, plan) };
+  } catch (error) {
+    throw new CommandFailure(`${image.source}: ${messageOf(error)}`);
+  }
+}
