@@ -88,7 +88,7 @@ describe('processes that share a cache folder', () => {
       if (!stalling || turn.request.headers.range === 'bytes=0-0') turn.serve();
     });
     const victim = start();
-    await expect.poll(() => server.seen.length).toBeGreaterThan(1);
+    await expect.poll(() => server.seen.length, { timeout: 10_000 }).toBeGreaterThan(1);
     const waiters = [start(), start(), start()];
     // Each has asked for the size, found no entry, and cannot get the lock: its holder lives.
     const sizeAsked = () => server.seen.filter(({ range }) => range === 'bytes=0-0').length;

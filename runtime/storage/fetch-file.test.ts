@@ -338,7 +338,7 @@ test('aborting ends a fetch that hangs, with the reason of the abort', async () 
   const from = await start(() => undefined);
   const controller = new AbortController();
   const fetching = fetchFrom(from, { signal: controller.signal });
-  await expect.poll(() => from.seen.length).toBeGreaterThan(0);
+  await expect.poll(() => from.seen.length, { timeout: 10_000 }).toBeGreaterThan(0);
   controller.abort(new Error('no longer wanted'));
   await expect(fetching).rejects.toThrow('no longer wanted');
 });

@@ -31,14 +31,19 @@ const CHILDREN: Record<Kind, Record<number, Kind>> = {
 };
 
 const EXTERNAL_DATA_FIELD = 13;
-const WINDOW_BYTES = 64 * 1024;
+/**
+ * A read costs some 60 µs whatever its size, so a file of many small tensors is read in growing windows (10 MB in
+ * 25 reads), and after a leap over a large tensor the window is small again.
+ */
+const SMALL_WINDOW_BYTES = 32 * 1024;
+const LARGE_WINDOW_BYTES = 512 * 1024;
 const MAX_DEPTH = 64;
 const MAX_EXTERNAL_FILES = 20_000;
 const MAX_ENTRY_BYTES = 16 * 1024;
 
 /**
- * Walks an ONNX file as protobuf and lists the files in which it keeps tensors. Tensor bytes are never read: a
- * 2 GB model with 300 inline tensors costs some 300 reads of 64 KiB.
+ * Walks an ONNX file as protobuf and lists the files in which it keeps tensors. Large tensors are leapt
+ * over: a 2 GB model with 300 inline tensors costs some 300 reads of 32 KiB.
  *
  * @param label names the file in errors
  * @throws ModelNotOnnxError when it is something else or ends too early; ModelLayoutError when a name leaves the
@@ -186,8 +191,13 @@ class Walk {
   }
 
   private async fill(): Promise<void> {
-    const length = Math.min(WINDOW_BYTES, this.reader.sizeBytes - this.position);
-    this.window = await this.reader.read(this.position, length);
+    const leap = this.position - (this.windowStart + this.window.length);
+    const wanted = leap > this.window.length ? SMALL_WINDOW_BYTES : this.window.length * 2;
+    const bounded = Math.max(SMALL_WINDOW_BYTES, Math.min(LARGE_WINDOW_BYTES, wanted));
+    this.window = await this.reader.read(
+      this.position,
+      Math.min(bounded, this.reader.sizeBytes - this.position),
+    );
     this.windowStart = this.position;
   }
 

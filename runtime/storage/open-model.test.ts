@@ -252,7 +252,7 @@ describe('a model from an HTTP server', () => {
     const server = await start(silero, (turn) => (turn.number === 1 ? turn.serve() : undefined));
     const first = new AbortController();
     const fetching = open(server.url(), { signal: first.signal });
-    await expect.poll(() => server.seen.length).toBeGreaterThan(1);
+    await expect.poll(() => server.seen.length, { timeout: 10_000 }).toBeGreaterThan(1);
     const second = new AbortController();
     const waiting = open(server.url(), { identity: identityOf(silero.length), signal: second.signal });
     second.abort(new Error('second gone'));
@@ -305,7 +305,7 @@ describe('the cache', () => {
     const model = await open(server.url());
     await model.release();
     const mark = join(model.modelPath, '..', '..', 'unsynced');
-    await expect.poll(() => existsSync(mark)).toBe(false);
+    await expect.poll(() => existsSync(mark), { timeout: 10_000 }).toBe(false);
     expect((await open(server.url())).fromCache).toBe(true);
     await writeFile(mark, 'another boot');
     expect((await open(server.url())).fromCache).toBe(false);

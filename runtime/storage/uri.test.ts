@@ -149,13 +149,10 @@ describe('redactUri', () => {
 
 describe('uriFromArgument', () => {
   test('a path becomes a file URI that parses back to it', () => {
-    for (const path of ['m.onnx', './a b/m.onnx', '../up/m#1?.onnx', '/abs/100%.onnx']) {
-      const uri = uriFromArgument(path, '/home/me/work');
-      const absolute = path.startsWith('/') ? path : new URL(`file:///home/me/work/x`).pathname;
-      expect(parseModelUri(uri)).toMatchObject({ scheme: 'file' });
-      expect(absolute.startsWith('/')).toBe(true);
-    }
-    expect(parseModelUri(uriFromArgument('../up/m#1?.onnx', '/home/me/work'))).toMatchObject({
+    expect(parseModelUri(uriFromArgument('./a b/m.onnx', '/home/me/dir'))).toMatchObject({
+      path: '/home/me/dir/a b/m.onnx',
+    });
+    expect(parseModelUri(uriFromArgument('../up/m#1?.onnx', '/home/me/dir'))).toMatchObject({
       path: '/home/me/up/m#1?.onnx',
     });
     expect(parseModelUri(uriFromArgument('/abs/100%.onnx', '/'))).toMatchObject({ path: '/abs/100%.onnx' });

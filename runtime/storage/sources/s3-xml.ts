@@ -1,6 +1,6 @@
 import { ModelUnreachableError } from '../errors.ts';
 
-export interface ListedObject {
+interface ListedObject {
   key: string;
   sizeBytes: number;
   etag: string | undefined;
