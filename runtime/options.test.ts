@@ -35,18 +35,16 @@ test.each([
 });
 
 test('the next incarnation starts with what this one has, real ports and highest epoch included', () => {
-  const options = parse(
-    ...['--standby', '--port', '0', '--admin-port', '0', '--cache-dir', '/c', '--cache-max-bytes', '5'],
-    ...['--record', '/r.json', '--lifeline', '/l', '--lifeline-grace-ms', '250'],
-  );
+  const argv = '--standby --port 0 --admin-port 0 --cache-dir /c --cache-max-bytes 5 --record /r.json';
+  const options = parse(...argv.split(' '), '--lifeline', '/l', '--lifeline-grace-ms', '250');
   if (options.mode !== 'standby') throw new Error('expected a standby');
-  const argv = standbyArguments(options, {
+  const next = standbyArguments(options, {
     port: 4001,
     grpcPort: undefined,
     adminPort: 4002,
     highestEpoch: 7,
   });
-  expect(parse(...argv)).toEqual({ ...options, port: 4001, adminPort: 4002, highestEpoch: 7 });
+  expect(parse(...next)).toEqual({ ...options, port: 4001, adminPort: 4002, highestEpoch: 7 });
 });
 
 test.each([

@@ -20,7 +20,7 @@ import {
 import type { OnnxType } from '../../e2e/models/onnx-writer.ts';
 import { TEXT_RECOGNISER, VOICE_DETECTOR } from '../../e2e/models/real-models.ts';
 import type { Tensor } from '../core/tensor.ts';
-import { callWith, EngineBench, floats } from './testing/load-for-test.ts';
+import { callWith, EngineBench, floats, floatsOf } from './testing/load-for-test.ts';
 
 let bench: EngineBench;
 beforeEach(() => {
@@ -38,7 +38,7 @@ test('the text recogniser is loaded, described and run', async () => {
     { datatype: 'FP32', shape: [1, 4, 6625] },
   ]);
   // Each row of the output is a softmax over the alphabet.
-  const row = (outputs[0]?.data as Float32Array).subarray(0, 6625);
+  const row = floatsOf(outputs).subarray(0, 6625);
   expect(row.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 3);
   expect(computeMs).toBeGreaterThan(0);
 });
@@ -58,9 +58,7 @@ test('the voice detector keeps its state between calls and takes an int64 scalar
     const next = outputs.find(({ name }) => name === 'stateN');
     if (next === undefined) throw new Error('expected stateN');
     state = { ...next, name: 'state' };
-    probabilities.push(
-      (outputs.find(({ name }) => name === 'output')?.data as Float32Array)[0] ?? Number.NaN,
-    );
+    probabilities.push(floatsOf(outputs, 'output')[0] ?? Number.NaN);
   }
   expect(probabilities.every((value) => value >= 0 && value <= 1)).toBe(true);
   expect(probabilities[0]).not.toBe(probabilities[1]);
@@ -117,9 +115,9 @@ test('weights in a file of their own give the same answer as weights inside, and
   }
   const inline = await bench.load(inlineFiles);
   const first = await inline.infer(callWith([floats('x', [1, 1024])]));
-  const values = first.outputs[0]?.data as Float32Array;
+  const values = floatsOf(first.outputs);
   expect(values.length).toBe(1024);
-  values.forEach((value, index) => expect(second.outputs[0]?.data[index]).toBeCloseTo(value, 3));
+  values.forEach((value, index) => expect(floatsOf(second.outputs)[index]).toBeCloseTo(value, 3));
 });
 
 /** Memory of this process that isn't pages of a file; undefined where there is no /proc. */

@@ -77,3 +77,10 @@ export function floats(name: string, shape: readonly number[], value = 1): Tenso
   const count = shape.reduce((product, size) => product * size, 1);
   return { name, datatype: 'FP32', shape, data: new Float32Array(count).fill(value) };
 }
+
+/** FP32 values of the output `name`, or of the first output. */
+export function floatsOf(outputs: readonly Tensor[], name?: string): Float32Array {
+  const found = name === undefined ? outputs[0] : outputs.find((output) => output.name === name);
+  if (!(found?.data instanceof Float32Array)) throw new Error(`expected FP32 output ${name ?? ''}`);
+  return found.data;
+}
