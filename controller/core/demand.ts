@@ -32,8 +32,7 @@ interface Source {
   sequence: number;
   uptimeMs: number;
   heardAtMs: number;
-  /** By `serviceUid/revision`. */
-  revisions: Map<string, Counters>;
+  revisions: Map<DemandKey, Counters>;
 }
 
 export type DemandKey = `${string}/${string}`;
@@ -42,17 +41,6 @@ export function demandKey(serviceUid: string, revision: string): DemandKey {
   return `${serviceUid}/${revision}`;
 }
 
-/** What a report changed. */
-export interface Heard {
-  readonly isFresh: boolean;
-  /** Keys of revisions with a waiting request. */
-  readonly waiting: readonly DemandKey[];
-  /** Keys of revisions that got requests since the report before. */
-  readonly arrived: readonly DemandKey[];
-}
-
-const NOTHING: Heard = { isFresh: false, waiting: [], arrived: [] };
-
 /**
  * Merges the cumulative reports of all activators and of runtimes' direct callers into load samples for the
  * autoscaler. Reports that come twice, late or not at all change no sum, because only differences of
@@ -60,6 +48,8 @@ const NOTHING: Heard = { isFresh: false, waiting: [], arrived: [] };
  */
 export class DemandMerger {
   readonly #sources = new Map<string, Source>();
+  /** Which sources know a revision, so that one of ten thousand is asked about in a few steps. */
+  readonly #byKey = new Map<DemandKey, Set<Source>>();
   readonly #samples = new Map<DemandKey, LoadSample[]>();
   readonly #startedAtMs: number;
 
@@ -67,8 +57,8 @@ export class DemandMerger {
     this.#startedAtMs = startedAtMs;
   }
 
-  /** An activator's report. */
-  report(report: DemandReport, nowMs: number): Heard {
+  /** An activator's report. @returns false for one that came late or twice: it changed nothing. */
+  report(report: DemandReport, nowMs: number): boolean {
     const entries = report.revisions.map((demand): [DemandKey, Counters] => [
       demandKey(demand.serviceUid, demand.revision),
       countersOf(demand),
@@ -77,7 +67,7 @@ export class DemandMerger {
   }
 
   /** A runtime's report. What came through an activator is in that one's report, so only the rest counts. */
-  stats(report: StatsReport, nowMs: number): Heard {
+  stats(report: StatsReport, nowMs: number): boolean {
     const { direct } = report;
     const entry: [DemandKey, Counters] = [
       demandKey(report.serviceUid, report.revision),
@@ -99,7 +89,7 @@ export class DemandMerger {
     let inFlight = 0;
     let oldestQueuedMs = 0;
     let isUncertain = false;
-    for (const source of this.#sources.values()) {
+    for (const source of this.#byKey.get(key) ?? []) {
       const counters = source.revisions.get(key);
       if (counters === undefined || (counters.queued === 0 && counters.inFlight === 0)) continue;
       const silentMs = nowMs - source.heardAtMs;
@@ -115,15 +105,15 @@ export class DemandMerger {
   /** Requests over all time that this merger knows of, for rates in views. */
   totalRequests(key: DemandKey): number {
     let total = 0;
-    for (const source of this.#sources.values()) total += source.revisions.get(key)?.requests ?? 0;
+    for (const source of this.#byKey.get(key) ?? []) total += source.revisions.get(key)?.requests ?? 0;
     return total;
   }
 
   /** Drops what can't matter any more: revisions that are gone, sources silent for an hour. */
   forget(isKnown: (key: DemandKey) => boolean, nowMs: number): void {
     for (const [name, source] of this.#sources) {
-      for (const key of source.revisions.keys()) if (!isKnown(key as DemandKey)) source.revisions.delete(key);
-      if (nowMs - source.heardAtMs > FORGET_AFTER_MS) this.#sources.delete(name);
+      for (const key of source.revisions.keys()) if (!isKnown(key)) this.#forgetKey(source, key);
+      if (nowMs - source.heardAtMs > FORGET_AFTER_MS) this.#forgetSource(name, source);
     }
     for (const key of this.#samples.keys()) if (!isKnown(key)) this.#samples.delete(key);
   }
@@ -131,7 +121,19 @@ export class DemandMerger {
   /** A claim has ended: its runtime's counters go with it. */
   forgetClaim(claimId: string): void {
     const prefix = `claim ${claimId} `;
-    for (const name of this.#sources.keys()) if (name.startsWith(prefix)) this.#sources.delete(name);
+    for (const [name, source] of this.#sources) if (name.startsWith(prefix)) this.#forgetSource(name, source);
+  }
+
+  #forgetSource(name: string, source: Source): void {
+    for (const key of source.revisions.keys()) this.#forgetKey(source, key);
+    this.#sources.delete(name);
+  }
+
+  #forgetKey(source: Source, key: DemandKey): void {
+    source.revisions.delete(key);
+    const sources = this.#byKey.get(key);
+    sources?.delete(source);
+    if (sources?.size === 0) this.#byKey.delete(key);
   }
 
   #hear(
@@ -140,9 +142,9 @@ export class DemandMerger {
     uptimeMs: number,
     entries: readonly [DemandKey, Counters][],
     nowMs: number,
-  ): Heard {
+  ): boolean {
     let source = this.#sources.get(name);
-    if (source !== undefined && sequence <= source.sequence) return NOTHING;
+    if (source !== undefined && sequence <= source.sequence) return false;
     // Counters of a source that is older than this merger began before it: its first report is a base line.
     const isBaseLine = source === undefined && uptimeMs > nowMs - this.#startedAtMs;
     if (source === undefined) {
@@ -152,17 +154,16 @@ export class DemandMerger {
     this.#sources.delete(name);
     this.#sources.set(name, source);
     const sinceMs = uptimeMs - source.uptimeMs;
-    const waiting: DemandKey[] = [];
-    const arrived: DemandKey[] = [];
     for (const [key, counters] of entries) {
       const before = source.revisions.get(key);
-      if (counters.queued > 0) waiting.push(key);
       if (!isBaseLine) {
         const sample = sampleOf(before, counters, sinceMs, nowMs);
         if (sample !== undefined) this.#addSample(key, sample);
-        if (counters.requests > (before?.requests ?? 0)) arrived.push(key);
       }
       source.revisions.set(key, counters);
+      const sources = this.#byKey.get(key);
+      if (sources === undefined) this.#byKey.set(key, new Set([source]));
+      else sources.add(source);
     }
     // An activator reports a revision until its traffic has ended; one that it leaves out has none.
     const named = new Set<string>(entries.map(([key]) => key));
@@ -171,7 +172,7 @@ export class DemandMerger {
         source.revisions.set(key, { ...counters, queued: 0, inFlight: 0, oldestQueuedMs: 0 });
     }
     Object.assign(source, { sequence, uptimeMs, heardAtMs: nowMs });
-    return { isFresh: true, waiting, arrived };
+    return true;
   }
 
   #addSample(key: DemandKey, sample: LoadSample): void {
@@ -183,8 +184,10 @@ export class DemandMerger {
 
   #makeRoom(): void {
     if (this.#sources.size < MAX_SOURCES) return;
-    const [longestSilent] = this.#sources.keys();
-    if (longestSilent !== undefined) this.#sources.delete(longestSilent);
+    for (const [longestSilent, source] of this.#sources) {
+      this.#forgetSource(longestSilent, source);
+      return;
+    }
   }
 }
 

@@ -10,8 +10,10 @@ export interface PoolInput {
   readonly creating: number;
   /** False while failed starts of standbys are backed off from. */
   readonly mayStart: boolean;
-  /** How long a claim under way puts off the refill: a process that starts takes CPU from the cold start. */
+  /** How long a start under way puts off the refill at most: a process that starts takes CPU from it. */
   readonly refillDelayMs: number;
+  /** How long a replica that has just become ready puts it off: it answers its first request, its warm-up. */
+  readonly refillQuietMs: number;
   readonly nowMs: number;
 }
 
@@ -33,7 +35,7 @@ export function planPool(input: PoolInput): PoolAction[] {
   ];
   const coming = records.filter((record) => record.phase === 'recycling' && !isHeld(record)).length;
   const lacking = input.standbys - open.length - coming - input.creating;
-  if (lacking > 0 && input.mayStart && !isClaimUnderWay(records, input)) {
+  if (lacking > 0 && input.mayStart && !isStartUnderWay(records, input)) {
     for (let n = 0; n < lacking; n++) actions.push({ do: 'create-standby' });
   }
   return actions;
@@ -82,8 +84,10 @@ function surplus(records: readonly ReplicaRecord[], count: number): PoolAction[]
     .map((record) => ({ do: 'remove', id: record.id }));
 }
 
-function isClaimUnderWay(records: readonly ReplicaRecord[], input: PoolInput): boolean {
-  return records.some(
-    (record) => record.phase === 'claiming' && input.nowMs - record.sinceMs < input.refillDelayMs,
-  );
+function isStartUnderWay(records: readonly ReplicaRecord[], input: PoolInput): boolean {
+  return records.some((record) => {
+    const sinceMs = input.nowMs - record.sinceMs;
+    if (record.phase === 'claiming' || record.reservedFor !== undefined) return sinceMs < input.refillDelayMs;
+    return record.phase === 'ready' && sinceMs < input.refillQuietMs;
+  });
 }

@@ -111,6 +111,10 @@ function afterObservation(
     if (entry !== undefined) context.reconcile(entry);
   } else if (before.phase === 'starting' && now.phase !== 'starting') {
     cameUp(context, now, entry);
+  } else if (now.phase === 'ready' && now.origin === 'container' && observed.state === 'starting') {
+    // Its readiness is gone for now; it is out of the routes until it comes back.
+    changeRecord(context, now.id, { phase: 'starting' });
+    if (entry !== undefined) context.reconcile(entry);
   } else if (now.phase === 'ready' && entry !== undefined && before.address !== now.address) {
     publishRoute(context, entry);
   }

@@ -173,7 +173,9 @@ function ready(context: EngineContext, entry: ServiceEntry, record: ReplicaRecor
     'replica ready',
   );
   context.reconcile(entry);
-  context.reconcilePool();
+  context.clock.after(context.settings.refillQuietMs, () => {
+    context.reconcilePool();
+  });
 }
 
 /** Phases go to the metrics as they become known: those up to `routed` here, the answer when it is told. */

@@ -229,15 +229,13 @@ function guarded(context: EngineContext, entry: ServiceEntry | undefined, work: 
 
 function takeDemand(context: EngineContext, report: DemandReport): void {
   const nowMs = context.clock.nowMs();
-  const heard = context.demand.report(report, nowMs);
-  if (!heard.isFresh) return;
+  if (!context.demand.report(report, nowMs)) return;
   const looked = new Set<ServiceEntry>();
-  for (const { serviceUid, revision, queued, inFlight } of report.revisions) {
+  for (const { serviceUid, queued, inFlight } of report.revisions) {
     const entry = context.services.get(serviceUid);
     if (entry === undefined || looked.has(entry)) continue;
-    const isWaiting = queued > 0 && heard.waiting.includes(demandKey(serviceUid, revision));
     // A service that was at rest is looked at when its first request comes, others at once only if one waits.
-    if (!isWaiting && !(entry.isQuiet && inFlight > 0)) continue;
+    if (queued === 0 && !(entry.isQuiet && inFlight > 0)) continue;
     looked.add(entry);
     entry.isQuiet = false;
     context.reconcile(entry, 'demand');
@@ -256,15 +254,14 @@ function takeDemand(context: EngineContext, report: DemandReport): void {
 }
 
 function takeStats(context: EngineContext, report: StatsReport): void {
-  const heard = context.demand.stats(report, context.clock.nowMs());
   const entry = context.services.get(report.serviceUid);
-  if (!heard.isFresh || entry === undefined) return;
+  if (!context.demand.stats(report, context.clock.nowMs()) || entry === undefined) return;
   for (const record of context.records.values()) {
     if (record.claimId !== report.claimId) continue;
     changeRecord(context, record.id, { inFlight: report.direct.inFlight + report.proxied.inFlight });
     break;
   }
-  if (heard.arrived.length > 0) entry.isQuiet = false;
+  entry.isQuiet = false;
 }
 
 function totalRequests(context: EngineContext, entry: ServiceEntry): number {

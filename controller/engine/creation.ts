@@ -3,7 +3,6 @@ import { demandKey } from '../core/demand.ts';
 import { findRevision } from '../core/revisions.ts';
 import { afterCrash, afterFailedStart } from '../core/start-trouble.ts';
 import { noteFailedStart } from './claims.ts';
-import { remove } from './departures.ts';
 import {
   changeRecord,
   type EngineContext,
@@ -90,9 +89,7 @@ export function createFor(
         decidedAtMs,
       });
       context.coldStarts.mark(id, 'scheduled', context.clock.nowMs());
-      if (context.services.get(uid)?.isDeleted !== false && origin !== 'standby') {
-        remove(context, id, 0);
-      } else if (origin === 'standby' && changeRecord(context, id, { reservedFor: wanted }) === undefined) {
+      if (origin === 'standby' && changeRecord(context, id, { reservedFor: wanted }) === undefined) {
         context.expected.set(id, wanted);
       }
       context.reconcile(entry);

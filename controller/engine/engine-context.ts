@@ -23,8 +23,10 @@ export interface EngineSettings {
   readonly spreadMs: number;
   /** How long only the same service may claim a recycled standby. */
   readonly quarantineMs: number;
-  /** How long a claim under way puts off the refill of the pool. */
+  /** How long a start under way puts off the refill of the pool at most. */
   readonly refillDelayMs: number;
+  /** How long a replica that has just become ready puts it off, while it answers its first request. */
+  readonly refillQuietMs: number;
   /** Processes or pods that one service may have starting at once. */
   readonly maxStartsAtOnce: number;
   readonly tickMs: number;
@@ -39,6 +41,7 @@ export const DEFAULT_ENGINE_SETTINGS = {
   spreadMs: 150,
   quarantineMs: 30_000,
   refillDelayMs: 5_000,
+  refillQuietMs: 100,
   maxStartsAtOnce: 8,
   tickMs: 2_000,
 } satisfies Partial<EngineSettings>;

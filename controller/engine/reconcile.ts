@@ -13,7 +13,7 @@ import {
   POOL_KEY,
   type ServiceEntry,
 } from './engine-context.ts';
-import { queueSave, queueStatus } from './persistence.ts';
+import { countsOf, queueSave, queueStatus } from './persistence.ts';
 import { publishRoute } from './publish.ts';
 import { needsOf, slotsOf } from './scale.ts';
 
@@ -37,6 +37,11 @@ export function reconcileService(context: EngineContext, entry: ServiceEntry, ca
   for (const action of actions) carryOut(context, entry, action);
   entry.isLacking = needs.some((need) => slotsOf(context, entry, need.revision) < need.wanted);
   wakeUpInTime(context, entry);
+  for (const [name, runtime] of entry.runtimes) {
+    if (runtime.startingPhase !== undefined && countsOf(context, entry, name).starting === 0) {
+      runtime.startingPhase = undefined;
+    }
+  }
   publishRoute(context, entry);
   entry.revisions = trimRevisions(entry.revisions, inUse(context, entry));
   entry.isQuiet = isQuiet(context, entry, needs);
@@ -130,6 +135,7 @@ export function reconcilePool(context: EngineContext): void {
     creating: context.creating.get(POOL_KEY) ?? 0,
     mayStart: mayStart(context.poolTrouble, false, nowMs),
     refillDelayMs: context.settings.refillDelayMs,
+    refillQuietMs: context.settings.refillQuietMs,
     nowMs,
   });
   for (const action of actions) {

@@ -82,7 +82,7 @@ test('one tick takes at most half of the replicas away, whatever else happens in
   expect(falls.length).toBeGreaterThan(2);
 });
 
-test('the pool is refilled after the claim is ready, not while it competes for the processor', async () => {
+test('the pool is refilled after the first answer has had its time, not while the start needs the processor', async () => {
   const bench = new EngineBench({}, { outcomeOf: () => ({ loadMs: 1_000, capacity: 4 }) });
   await bench.warm();
   bench.world.apply(resolvedService('ocr'));
@@ -91,6 +91,8 @@ test('the pool is refilled after the claim is ready, not while it competes for t
   await bench.clock.advance(900);
   expect(bench.world.replicas.size).toBe(1);
   await bench.clock.until(() => bench.endpoints('uid-ocr').length === 1, 200);
+  expect(bench.world.replicas.size).toBe(1);
+  await bench.clock.advance(100);
   expect(bench.world.replicas.size).toBe(2);
 });
 

@@ -22,6 +22,13 @@ export async function serviceApplied(context: EngineContext, resolved: ResolvedS
       invalid: undefined,
       isQuiet: false,
     });
+    if (known.isDeleted) {
+      // Back under the same identity before its replicas have gone.
+      Object.assign(known, { isDeleted: false, revisions: undefined, writtenStatus: undefined });
+      known.runtimes.clear();
+      await readRevisions(context, known);
+      return;
+    }
     if (known.revisions === undefined) return;
     takeIn(context, known);
     context.reconcile(known, 'tick');

@@ -44,7 +44,7 @@ export class SimulatedActivator {
   #coldAnswers: ColdAnswer[] = [];
   #sequence = 0;
   #startedAtMs: number;
-  #timer: (() => void) | undefined;
+  #isTicking = false;
   #unsubscribe: (() => void) | undefined;
   #turn = 0;
   #picks = 0;
@@ -88,9 +88,7 @@ export class SimulatedActivator {
     load.queue.push({ arrivedAtMs: this.#clock.nowMs(), sawNoEndpoint, onEnd });
     this.#dispatch(load);
     if (load.queue.length > 0) this.#report();
-    this.#timer ??= this.#clock.after(100, () => {
-      this.#tick();
-    });
+    if (!this.#isTicking) this.#tickLater();
   }
 
   /** Clients that each send their next request when the last one has ended, until the returned function is called. */
@@ -105,14 +103,13 @@ export class SimulatedActivator {
     };
   }
 
-  #tick(): void {
-    this.#report();
-    const isBusy = this.open > 0;
-    this.#timer = isBusy
-      ? this.#clock.after(100, () => {
-          this.#tick();
-        })
-      : undefined;
+  #tickLater(): void {
+    this.#isTicking = true;
+    this.#clock.after(100, () => {
+      this.#isTicking = false;
+      this.#report();
+      if (this.open > 0) this.#tickLater();
+    });
   }
 
   #take(message: RoutesMessage): void {
