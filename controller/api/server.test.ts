@@ -4,10 +4,10 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { JsonLines } from '../../contracts/json-lines.ts';
 import type { RoutesMessage } from '../../contracts/routes.ts';
 import { createRegistry } from '../../process/metrics.ts';
+import { resolvedService } from '../core/testing/resolved-service.ts';
 import { claimToken } from '../engine/claim-token.ts';
 import { createEngineMetrics } from '../engine/engine-metrics.ts';
 import { EngineBench } from '../engine/testing/engine-bench.ts';
-import { resolvedService } from '../engine/testing/services.ts';
 import { type Api, type ApiOptions, openApi } from './server.ts';
 
 let bench: EngineBench;

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { resolvedService } from '../engine/testing/services.ts';
 import {
   applySpec,
   assignTraffic,
@@ -14,6 +13,7 @@ import {
   targetOf,
   trimRevisions,
 } from './revisions.ts';
+import { resolvedService } from './testing/resolved-service.ts';
 
 const resolved = resolvedService('ocr');
 const FAILURE = { code: 'model-not-onnx', message: 'not ONNX', atMs: 1 };

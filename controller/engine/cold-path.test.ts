@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { resolvedService } from '../core/testing/resolved-service.ts';
 import { EngineBench } from './testing/engine-bench.ts';
-import { resolvedService } from './testing/services.ts';
 
 test('a service at zero is routed with no endpoint, and a waiting request has a standby claimed in the same turn', async () => {
   const bench = new EngineBench();

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import type { ErrorCode } from '../../contracts/errors.ts';
+import { resolvedService } from '../core/testing/resolved-service.ts';
 import { EngineBench } from './testing/engine-bench.ts';
-import { resolvedService } from './testing/services.ts';
 import { SimulatedActivator } from './testing/simulated-activator.ts';
 
 const SCALING = { initialScale: 1, stableWindow: '6s', scaleToZeroGracePeriod: '1s' };

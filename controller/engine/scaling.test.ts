@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { resolvedService } from '../core/testing/resolved-service.ts';
 import { EngineBench } from './testing/engine-bench.ts';
-import { resolvedService } from './testing/services.ts';
 import { SimulatedActivator } from './testing/simulated-activator.ts';
 
 const SCALING = { stableWindow: '6s', scaleToZeroGracePeriod: '1s' };
