@@ -17,6 +17,8 @@ export interface ActivatorLimits {
   bodyWindowMs: number;
   bodyWindowBytes: number;
   stallMs: number;
+  /** How long a request waits for the first routes; they take some 50 ms where a controller is there. */
+  routesWaitMs: number;
   /** How long idle connections may still bring a request while the activator stops. */
   drainLingerMs: number;
 }
@@ -34,6 +36,7 @@ export const DEFAULT_LIMITS: Readonly<ActivatorLimits> = Object.freeze({
   bodyWindowMs: 10_000,
   bodyWindowBytes: 5_000,
   stallMs: 30_000,
+  routesWaitMs: 5_000,
   drainLingerMs: 300,
 });
 

@@ -11,6 +11,8 @@ export interface ProxyLimits {
   bodyWindowBytes: number;
   /** A client that takes nothing of its answer for this long is cut off. */
   stallMs: number;
+  /** How long a request waits for the first routes. */
+  routesWaitMs: number;
 }
 
 export interface ProxyMetrics {

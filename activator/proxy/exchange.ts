@@ -13,9 +13,6 @@ import { answerJson, refuse } from './refuse.ts';
 import { RequestBody } from './request-body.ts';
 import type { UpstreamFailure, UpstreamHandler, UpstreamStream } from './upstream.ts';
 
-/** First routes take some 50 ms where a controller is there; a client had better try elsewhere where none is. */
-const ROUTES_WAIT_MS = 5_000;
-
 /**
  * The life of one request: find its service, take a ticket, wait, hand over to a replica, pass the answer on.
  *
@@ -88,7 +85,7 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   /** An activator that has just started knows no service yet; its first requests wait for the routes. */
   #awaitRoutes(): void {
     this.#listen();
-    this.#timer = setTimeout(() => this.#refuse(refusals.notReady()), ROUTES_WAIT_MS);
+    this.#timer = setTimeout(() => this.#refuse(refusals.notReady()), this.#context.limits.routesWaitMs);
     this.#context.onceReady(() => {
       if (this.#state === 'new') this.start();
     });
