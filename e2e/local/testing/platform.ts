@@ -1,13 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type ColdStart, coldStartSchema } from '../../../contracts/cold-start.ts';
 import {
   API_PATHS,
+  type DecisionView,
+  decisionViewSchema,
   listOf,
   type ReplicaView,
   type RevisionView,
@@ -84,7 +86,11 @@ export class TestPlatform {
         env: { ...process.env, PILOTLIGHT_LOG_LEVEL: 'info', ...settings.env, [MARK]: mark },
       },
     );
-    createInterface({ input: child.stderr }).on('line', (line) => log.push(line));
+    const copy = process.env['PILOTLIGHT_TEST_LOG_DIR'];
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      log.push(line);
+      if (copy !== undefined) appendFileSync(join(copy, `${mark}.log`), `${line}\n`);
+    });
     const listening = await new Promise<{ url: string; apiUrl: string }>((resolve, reject) => {
       createInterface({ input: child.stdout }).on('line', (line) => {
         if (line.startsWith('{"listening"')) {
@@ -94,6 +100,10 @@ export class TestPlatform {
       child.once('exit', (code) => reject(new Error(`serve ended with ${code}:\n${log.join('\n')}`)));
     });
     return new TestPlatform({ dir, cacheDir, ...listening, process: child, log, mark });
+  }
+
+  get stateDir(): string {
+    return join(this.dir, '.pilotlight');
   }
 
   write(name: string, text: string): void {
@@ -131,6 +141,12 @@ export class TestPlatform {
     return listOf(coldStartSchema).parse(await this.#api(API_PATHS.coldStarts)).items;
   }
 
+  /** Scaling decisions of a service, newest first. */
+  async decisions(service: string): Promise<DecisionView[]> {
+    const path = `${API_PATHS.decisions}?service=${service}`;
+    return listOf(decisionViewSchema).parse(await this.#api(path)).items;
+  }
+
   waitForService(
     name: string,
     what: string,
@@ -150,6 +166,12 @@ export class TestPlatform {
       const standbys = (await this.replicas()).filter(({ state }) => state === 'standby');
       return standbys.length >= count && standbys;
     });
+  }
+
+  /** Waits until the service has no replica left, not even one that leaves. */
+  waitForZero(service: string, deadlineMs = 25_000): Promise<true> {
+    const look = async (): Promise<boolean> => (await this.replicas(service)).length === 0;
+    return waitFor(`no replica of ${service}`, async () => (await look()) || undefined, deadlineMs);
   }
 
   /** One inference by the model's name, which leads to the service. */
