@@ -23,6 +23,8 @@ export interface ColdStartBegin {
 
 interface Running {
   begin: ColdStartBegin;
+  /** Arrival of the first request on the controller's clock, as well as it is known. */
+  beganAtMs: number;
   /** End of each phase on the controller's clock; those within the runtime are laid out from `claimed` on. */
   endsMs: Map<ColdStartPhase, number>;
   /** Controller's time minus the runtime's `elapsedMs`, taken at its first event. */
@@ -47,6 +49,7 @@ export class ColdStartLog {
     this.#starts.delete(begin.replica);
     this.#starts.set(begin.replica, {
       begin,
+      beganAtMs: begin.decidedAtMs - (begin.queuedForMs ?? 0),
       endsMs: new Map([['decided', begin.decidedAtMs]]),
       runtimeZeroMs: undefined,
       cached: false,
@@ -113,10 +116,11 @@ export class ColdStartLog {
   answered(answer: ColdAnswer, nowMs: number): ColdStart | undefined {
     const start = this.#starts.get(answer.endpointId);
     if (start?.outcome !== 'ready' || start.begin.queuedForMs === undefined) return undefined;
-    const arrivedAtMs = nowMs - answer.arrivedAgoMs;
+    // Two reports tell the age of the request; both come late by their own way here, so the earlier arrival is nearer.
+    start.beganAtMs = Math.min(start.beganAtMs, nowMs - answer.arrivedAgoMs);
     const totalMs = answer.queuedMs + answer.upstreamMs;
     const routedMs = start.endsMs.get('routed') ?? start.begin.decidedAtMs;
-    start.endsMs.set('answered', Math.max(routedMs, arrivedAtMs + totalMs));
+    start.endsMs.set('answered', Math.max(routedMs, start.beganAtMs + totalMs));
     start.answeredInMs = totalMs;
     start.outcome = 'answered';
     return toRecord(start);
@@ -142,7 +146,7 @@ export class ColdStartLog {
 
 function toRecord(start: Running): ColdStart {
   const { begin } = start;
-  const beganAtMs = begin.decidedAtMs - (begin.queuedForMs ?? 0);
+  const { beganAtMs } = start;
   const phasesMs: ColdStart['phasesMs'] = {};
   let endMs = beganAtMs;
   for (const phase of COLD_START_PHASES) {

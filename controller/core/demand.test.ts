@@ -35,7 +35,7 @@ function report(
 }
 
 function stats(sequence: number, uptimeMs: number, requestSeconds: number, proxied: number): StatsReport {
-  const load = (seconds: number) => ({ requestSeconds: seconds, requests: 0, inFlight: 0 });
+  const load = (value: number) => ({ requestSeconds: value, requests: 0, inFlight: 0 });
   return {
     incarnation: 'i',
     claimId: 'c',
