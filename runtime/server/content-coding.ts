@@ -55,24 +55,20 @@ export async function decodeContent(
 
 /**
  * The coding that a client asks for by `Accept-Encoding` (RFC 9110 §12.5.3): the one with the highest weight,
- * gzip where they are even, undefined when it accepts none of ours.
+ * gzip where they are even; undefined when it names none of ours or would rather have none.
  */
 export function acceptedCoding(acceptEncoding: string | undefined): Coding | undefined {
   if (acceptEncoding === undefined || acceptEncoding === '') return undefined;
-  let best: Coding | undefined;
-  let bestWeight = 0;
+  const weights = { gzip: 0, deflate: 0, identity: 0 };
   for (const part of acceptEncoding.toLowerCase().split(',')) {
     const [name = '', ...parameters] = part.split(';').map((text) => text.trim());
-    const coding = name === 'gzip' || name === 'x-gzip' ? 'gzip' : name === 'deflate' ? 'deflate' : undefined;
-    if (coding === undefined) continue;
-    const weightText = parameters.find((parameter) => parameter.startsWith('q='));
-    const weight = weightText === undefined ? 1 : Number(weightText.slice(2));
-    if (weight > bestWeight || (weight === bestWeight && weight > 0 && coding === 'gzip')) {
-      best = coding;
-      bestWeight = weight;
-    }
+    const coding = name === 'x-gzip' ? 'gzip' : name;
+    if (coding !== 'gzip' && coding !== 'deflate' && coding !== 'identity') continue;
+    const weight = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? '1';
+    weights[coding] = Number(weight) || 0;
   }
-  return best;
+  const best = weights.gzip >= weights.deflate ? 'gzip' : 'deflate';
+  return weights[best] > 0 && weights[best] >= weights.identity ? best : undefined;
 }
 
 /** The chunks compressed, off the event loop; undefined when they are too few bytes to be worth it. */

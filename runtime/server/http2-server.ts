@@ -41,7 +41,8 @@ export function openHttp2(
       maxConcurrentStreams: limits.maxStreamsPerConnection,
       maxHeaderListSize: limits.maxHeaderBytes,
     },
-    maxSessionMemory: 64,
+    // Megabytes. Node refuses new streams beyond it, also for answers that are being written.
+    maxSessionMemory: Math.ceil(limits.maxBodyBytesInFlight / 1e6),
   });
   server.on('session', (session) => {
     sessions.add(session);

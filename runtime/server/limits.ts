@@ -29,7 +29,7 @@ export interface ServerLimits {
 
 const MEBIBYTE = 1024 * 1024;
 
-export const DEFAULT_SERVER_LIMITS: Readonly<ServerLimits> = Object.freeze({
+const DEFAULT_SERVER_LIMITS: Readonly<ServerLimits> = Object.freeze({
   maxBodyBytes: 64 * MEBIBYTE,
   maxBodyBytesInFlight: 256 * MEBIBYTE,
   bodyIdleTimeoutMs: 20_000,

@@ -26,7 +26,7 @@ export const EXTENSIONS: readonly ServerExtension[] = [
   'model_repository',
 ];
 
-/** Serves one REST request to its end; never throws and never rejects. */
+/** Serves one REST request to its end; rejects only when its answer can't be sent. */
 export async function handleRest(serving: Serving, exchange: Exchange): Promise<void> {
   const startedMs = performance.now();
   const route = serving.routes.resolve(exchange.method, exchange.target);

@@ -45,7 +45,10 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
     requestTimeoutMs: options.requestTimeoutMs ?? (() => DEFAULT_REQUEST_TIMEOUT_MS),
   };
   const rest = (exchange: Exchange): void => {
-    void handleRest(serving, exchange);
+    handleRest(serving, exchange).catch((err: unknown) => {
+      options.logger.error({ err }, 'an answer could not be sent');
+      exchange.destroy();
+    });
   };
   const http1 = openHttp1(limits, rest);
   const http2 = openHttp2(limits, { rest, grpc: openGrpc(serving) });

@@ -9,6 +9,8 @@ export interface RuntimeProcess {
   readonly child: ChildProcess;
   readonly port: number;
   readonly grpcPort: number;
+  /** 0 without one. */
+  readonly adminPort: number;
   /** SIGTERM, and the exit code. */
   stop(): Promise<number | null>;
 }
@@ -18,16 +20,26 @@ export interface RuntimeProcess {
  *
  * @throws Error with what it said when it ends before.
  */
-export async function startRuntime(
+export function startRuntime(
   modelPath: string,
   cacheDir: string,
   ...more: string[]
 ): Promise<RuntimeProcess> {
-  const child = spawn(
-    process.execPath,
-    [MAIN, '--model', modelPath, '--port', '0', '--grpc-port', '0', '--cache-dir', cacheDir, ...more],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn' } },
-  );
+  return start(['--model', modelPath, '--cache-dir', cacheDir, ...more], {});
+}
+
+/** Starts `runtime/main.ts --standby` and waits until it listens. */
+export function startStandby(cacheDir: string, adminToken: string): Promise<RuntimeProcess> {
+  return start(['--standby', '--admin-port', '0', '--cache-dir', cacheDir], {
+    PILOTLIGHT_ADMIN_TOKEN: adminToken,
+  });
+}
+
+async function start(more: string[], environment: Record<string, string>): Promise<RuntimeProcess> {
+  const child = spawn(process.execPath, [MAIN, '--port', '0', '--grpc-port', '0', ...more], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn', ...environment },
+  });
   const exited = once(child, 'exit');
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
@@ -41,11 +53,14 @@ export async function startRuntime(
     });
     child.once('exit', (code) => reject(new Error(`the runtime ended with ${code}: ${said}`)));
   });
-  const { listening } = JSON.parse(line) as { listening: { port: number; grpcPort: number } };
+  const { listening } = JSON.parse(line) as {
+    listening: { port: number; grpcPort: number; adminPort?: number };
+  };
   return {
     child,
     port: listening.port,
     grpcPort: listening.grpcPort,
+    adminPort: listening.adminPort ?? 0,
     stop: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
       await exited;

@@ -3,7 +3,7 @@ import { decodeContent } from '../content-coding.ts';
 import type { HeldBytes } from '../read-body.ts';
 
 /** Before each message: one byte of flags, four of length, big-endian. */
-export const FRAME_HEAD_BYTES = 5;
+const FRAME_HEAD_BYTES = 5;
 
 /**
  * The one message of a unary call's body.

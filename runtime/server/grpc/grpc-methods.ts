@@ -1,12 +1,7 @@
 import { toPilotlightError } from '../../../contracts/errors.ts';
 import { validateInputs } from '../../core/model-signature.ts';
 import { noParameters, planOutputs } from '../../core/oip-messages.ts';
-import {
-  modelMetadata,
-  SPECIFIED_PLATFORM,
-  serverMetadata,
-  type TensorMetadata,
-} from '../../core/oip-metadata.ts';
+import { modelMetadata, serverMetadata, type TensorMetadata } from '../../core/oip-metadata.ts';
 import type { LoadedModel } from '../../ports.ts';
 import { admit, requireModel, servedVersion } from '../admission.ts';
 import type { Exchange } from '../exchange.ts';
@@ -75,11 +70,7 @@ function readNameAndVersion(message: Uint8Array): { model: string; version: stri
 
 function metadataOf(model: LoadedModel): WireWriter {
   const writer = new WireWriter();
-  const metadata = modelMetadata(
-    { name: model.name, version: servedVersion(model) },
-    model.signature,
-    SPECIFIED_PLATFORM,
-  );
+  const metadata = modelMetadata({ name: model.name, version: servedVersion(model) }, model.signature);
   writer.string(1, metadata.name);
   for (const version of metadata.versions ?? []) writer.string(2, version);
   writer.string(3, metadata.platform);

@@ -45,7 +45,7 @@ test('health and metadata are told', async () => {
   expect(await ask('ModelMetadata', { name: 'sum', version: '3' })).toMatchObject({
     name: 'sum',
     versions: ['3'],
-    platform: 'onnx_onnxv1',
+    platform: 'onnxruntime_onnx',
     inputs: [{ name: 'a', datatype: 'FP32', shape: ['-1', '-1'] }, { name: 'b' }],
     outputs: [{ name: 'sum' }],
   });
