@@ -81,9 +81,9 @@ export function decodeAnswer(body: Uint8Array, jsonLength: string | undefined): 
     return { name, datatype, shape, values: tensorValues({ name, datatype, shape, bytes }) };
   });
   return {
-    modelName: String(head.model_name ?? ''),
-    modelVersion: head.model_version === undefined ? undefined : String(head.model_version),
-    id: head.id === undefined ? undefined : String(head.id),
+    modelName: head.model_name ?? '',
+    modelVersion: head.model_version,
+    id: head.id,
     outputs,
   };
 }

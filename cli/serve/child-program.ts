@@ -81,7 +81,9 @@ export class ChildProgram {
     this.#child = child;
     return new Promise((resolve) => {
       let listens = false;
-      createInterface({ input: child.stdout }).on('line', (line) => {
+      const { stdout } = child;
+      if (stdout === null) throw new Error('standard output was asked for as a pipe');
+      createInterface({ input: stdout }).on('line', (line) => {
         const ports = listeningPorts(line);
         if (ports === undefined) return;
         listens = true;

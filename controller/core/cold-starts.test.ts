@@ -68,6 +68,18 @@ test('marks and durations of three clocks become one row of phases that add up',
   expect(coldStartSchema.safeParse(record).success).toBe(true);
 });
 
+test('reports that come late make no phase longer than the whole', () => {
+  const log = new ColdStartLog();
+  // The request came at 990 and the first report of it took 7 ms to come here, the second one 25 ms.
+  begin(log, 'x', 3);
+  log.event('x', { event: 'created', elapsedMs: 20 }, 1_020);
+  log.routed('x', 1_021);
+  const record = answer(log, 'x', { queuedMs: 33, upstreamMs: 20, agoMs: 60 }, 1_075);
+  const sumMs = Object.values(record?.phasesMs ?? {}).reduce((sum, durationMs) => sum + durationMs, 0);
+  expect(record?.totalMs).toBe(53);
+  expect(sumMs).toBeCloseTo(53, 9);
+});
+
 test('a start ahead of demand has no answer and is over when it is routed', () => {
   const log = new ColdStartLog();
   begin(log, 'x', undefined);
