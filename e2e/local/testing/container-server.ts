@@ -12,7 +12,7 @@ import { openServingPort } from '../../../process/serving-port.ts';
 
 /**
  * A user's own server for a test of `spec.predictor.containers`: HTTP/1.1, HTTP/2 cleartext and WebSocket on
- * `$PORT`, or with the argument `grpc` a gRPC server. `/env/NAME` answers with a variable of its environment,
+ * `$PORT`, or with the argument `grpc` a gRPC server, with `deaf` nothing at all. `/env/NAME` answers with a variable of its environment,
  * `/wait/MS` after a while, `/echo` with the body, `/version` with the HTTP version that it was asked by.
  */
 const port = Number(process.env['PORT']);
@@ -79,4 +79,9 @@ async function serveHttp(): Promise<void> {
   await openServingPort({ host, port, http1, http2, firstByteTimeoutMs: 60_000, maxConnections: 1_000 });
 }
 
-if (import.meta.main) await (process.argv[2] === 'grpc' ? serveGrpc() : serveHttp());
+if (import.meta.main) {
+  const what = process.argv[2];
+  if (what === 'grpc') await serveGrpc();
+  else if (what === 'deaf') setInterval(() => undefined, 60_000);
+  else await serveHttp();
+}
