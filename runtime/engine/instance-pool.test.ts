@@ -5,7 +5,7 @@ import { chainOfSize, identity, matMulChain } from '../../e2e/models/onnx-models
 import { TEXT_RECOGNISER } from '../../e2e/models/real-models.ts';
 import type { Tensor } from '../core/tensor.ts';
 import { modelClosed } from './load-model.ts';
-import { callWith, EngineBench, floats } from './testing/load-for-test.ts';
+import { callWith, EngineBench, floats, floatsOf } from './testing/load-for-test.ts';
 
 let bench: EngineBench;
 beforeEach(() => {
@@ -26,7 +26,7 @@ async function errorOf(promise: Promise<unknown>): Promise<{ code?: string }> {
 }
 
 test('calls wait for the one instance and are answered in their order', async () => {
-  const model = await bench.load(slowModel());
+  const model = await bench.load(slowModel(), { warmUp: true });
   const order: number[] = [];
   const calls = [0, 1, 2, 3].map(async (index) => {
     const { queuedMs } = await model.infer(callWith(index === 0 ? slowInput() : quickInput()));
@@ -155,6 +155,45 @@ test('a model whose workers can’t be replaced is broken: what waits is told, a
       error: { code: 'model-unsupported-operator' },
     });
     expect((await errorOf(model.infer(callWith(quickInput())))).code).toBe('model-unsupported-operator');
+  } finally {
+    process.off('worker', onWorker);
+  }
+});
+
+test('a waiting request gets the session that is there soonest, and behind its answer comes one that runs faster', async () => {
+  const workers: Worker[] = [];
+  const gone: Worker[] = [];
+  const onWorker = (worker: Worker): void => {
+    workers.push(worker);
+    worker.once('exit', () => gone.push(worker));
+  };
+  process.on('worker', onWorker);
+  try {
+    const model = await bench.load([TEXT_RECOGNISER]);
+    const image = () => [floats('x', [1, 3, 48, 64], 0.5)];
+    const first = await model.infer(callWith(image()));
+    expect(workers).toHaveLength(1);
+    await expect.poll(() => gone.length, { timeout: 15_000 }).toBe(1);
+    expect(workers).toHaveLength(2);
+    const settled = await model.infer(callWith(image()));
+    expect(workers).toHaveLength(2);
+    const [a, b] = [floatsOf(first.outputs), floatsOf(settled.outputs)];
+    a.forEach((value, index) => expect(b[index]).toBeCloseTo(value, 3));
+    expect(bench.told.map(({ line }) => line)).not.toContain('trouble');
+  } finally {
+    process.off('worker', onWorker);
+  }
+});
+
+test('a model that is warmed ahead has its settled session from the start', async () => {
+  const workers: Worker[] = [];
+  const onWorker = (worker: Worker) => workers.push(worker);
+  process.on('worker', onWorker);
+  try {
+    const model = await bench.load([TEXT_RECOGNISER], { warmUp: true });
+    await model.infer(callWith([floats('x', [1, 3, 48, 64])]));
+    await model.close(modelClosed());
+    expect(workers).toHaveLength(1);
   } finally {
     process.off('worker', onWorker);
   }

@@ -13,7 +13,10 @@ import {
 } from './waiting-list.ts';
 
 export interface InstancePoolOptions {
+  /** Of every instance that is made here. */
   plan: SessionPlan;
+  /** The first instance was made by a quicker plan, and is replaced once it has answered. */
+  provisional: boolean;
   /** Instances wanted; `first` is one of them. */
   size: number;
   waiting: WaitingLimits;
@@ -28,6 +31,8 @@ export interface InstancePoolOptions {
 
 /** Attempts to replace lost instances without a successful run in between, before the pool is called broken. */
 const MAX_REPLACEMENTS_IN_A_ROW = 3;
+/** A provisional instance that nobody calls is replaced after this: a request that was expected has gone elsewhere. */
+const SETTLE_AFTER_MS = 1_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -42,6 +47,9 @@ export class InstancePool {
   readonly #waiting: WaitingList;
   /** Workers that end once ONNX Runtime lets go of them. */
   readonly #leaving = new Set<Promise<void>>();
+  /** Serves until an instance of the settled plan is there. */
+  #provisional: Instance | undefined;
+  readonly #answered = Promise.withResolvers<void>();
   #making = 0;
   #replacementsInARow = 0;
   #closed: PilotlightError | undefined;
@@ -49,6 +57,7 @@ export class InstancePool {
   constructor(first: Instance, options: InstancePoolOptions) {
     this.#options = options;
     this.#waiting = new WaitingList(options.waiting);
+    if (options.provisional) this.#provisional = first;
     this.#adopt(first);
   }
 
@@ -61,10 +70,24 @@ export class InstancePool {
     return this.#waiting.size;
   }
 
-  /** Makes instances up to the wanted number one after the other, from `spares` first. */
+  /**
+   * Makes instances up to the wanted number one after the other, from `spares` first. Then, behind the first answer,
+   * one that takes the place of a provisional instance, which goes when it is idle.
+   */
   async grow(spares: Instance[]): Promise<void> {
-    while (this.#all.size + this.#making < this.#options.size && this.#closed === undefined) {
-      if (!(await this.#make(spares.shift() ?? new Instance()))) return;
+    const make = (): Promise<boolean> => this.#make(spares.shift() ?? new Instance());
+    try {
+      while (this.#all.size + this.#making < this.#options.size && this.#closed === undefined) {
+        if (!(await make())) return;
+      }
+      if (this.#provisional === undefined) return;
+      const waited = setTimeout(() => this.#answered.resolve(), SETTLE_AFTER_MS);
+      await this.#answered.promise;
+      clearTimeout(waited);
+      if (this.#closed !== undefined || this.#provisional === undefined) return;
+      if (await make()) this.#dismissProvisional();
+    } finally {
+      for (const spare of spares) this.#retire(spare);
     }
   }
 
@@ -81,6 +104,7 @@ export class InstancePool {
   /** Rejects what waits; resolves when all threads are gone, which those that work are once they have answered. */
   async close(reason: PilotlightError): Promise<void> {
     this.#closed ??= reason;
+    this.#answered.resolve();
     this.#waiting.rejectAll(reason);
     const instances = [...this.#all];
     this.#all.clear();
@@ -163,6 +187,15 @@ export class InstancePool {
     this.#free(instance);
   }
 
+  #dismissProvisional(): void {
+    const provisional = this.#provisional;
+    this.#provisional = undefined;
+    if (provisional === undefined || !this.#all.delete(provisional)) return;
+    const index = this.#idle.indexOf(provisional);
+    if (index !== -1) this.#idle.splice(index, 1);
+    this.#retire(provisional);
+  }
+
   #free(instance: Instance): void {
     if (instance.lost || !this.#all.has(instance)) return;
     this.#idle.push(instance);
@@ -185,6 +218,7 @@ export class InstancePool {
 
   #replace(instance: Instance, error: PilotlightError): void {
     if (!this.#all.delete(instance) || this.#closed !== undefined) return;
+    if (instance === this.#provisional) this.#provisional = undefined;
     const index = this.#idle.indexOf(instance);
     if (index !== -1) this.#idle.splice(index, 1);
     this.#options.onTrouble(error);

@@ -1,11 +1,11 @@
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
 import type { LoadedModel } from '../ports.ts';
-import type { Instance } from './instance.ts';
+import type { Instance, SessionMetadata } from './instance.ts';
 import { InstancePool } from './instance-pool.ts';
 import { doesNotFit, fittingInstances } from './memory-fit.ts';
 import type { ProcessLimits } from './process-limits.ts';
-import { planSession } from './session-options.ts';
+import { planSessions, type SessionPlan, type SessionPlans } from './session-options.ts';
 import { signatureOf } from './signature.ts';
 import { warmUpInputs } from './warm-up-input.ts';
 import type { WorkerReserve } from './worker-reserve.ts';
@@ -65,10 +65,10 @@ const WAITING_BYTES = 512 * 1024 * 1024;
 export async function loadModel(options: LoadModelOptions): Promise<ModelHandle> {
   const { signal, observer } = options;
   signal.throwIfAborted();
-  const plan = planSession(options, options.sizeBytes);
+  const plans = planSessions(options, options.sizeBytes);
   const need = {
     sizeBytes: options.sizeBytes,
-    mapped: plan.mapped,
+    mapped: plans.settled.mapped,
     instances: options.instances,
     residentBytes: process.memoryUsage.rss(),
     limitBytes: options.limits.memoryBytes,
@@ -76,13 +76,18 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
   const fitting = fittingInstances(need);
   if (fitting < (options.instancesWanted ? options.instances : 1)) throw doesNotFit(need);
   const first = options.reserve.take();
+  // Nobody waits for a model that is warmed ahead; and for a while the first session and the settled one need room
+  // side by side.
+  const oneMore = { ...need, instances: fitting + 1 };
+  const quick = !options.warmUp && fittingInstances(oneMore) > fitting;
   try {
-    const metadata = await unlessAborted(first.create(plan), signal);
+    const { metadata, provisional } = await createFirst(first, plans, quick, signal);
     observer.created(metadata.createMs);
     const signature = signatureOf(metadata.inputs, metadata.outputs);
     if (options.warmUp) await unlessAborted(warmUp(first, warmUpInputs(signature), observer), signal);
     const pool = new InstancePool(first, {
-      plan,
+      plan: plans.settled,
+      provisional,
       size: fitting,
       waiting: { maxCalls: fitting * WAITING_CALLS_PER_INSTANCE, maxBytes: WAITING_BYTES },
       hangGraceMs: options.hangGraceMs ?? DEFAULT_HANG_GRACE_MS,
@@ -90,7 +95,7 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
       onBroken: observer.broken,
       onInference: observer.inference,
     });
-    void pool.grow(options.reserve.takeAll().slice(0, fitting - 1));
+    void pool.grow(options.reserve.takeAll());
     return {
       name: options.name,
       versions: options.versions,
@@ -104,6 +109,24 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
     // Not awaited: a thread that hangs in ONNX Runtime ends when it returns, or with the process.
     void first.retire();
     throw error;
+  }
+}
+
+/** A plan that is only quick may fail where the settled one doesn't: some graphs need to be optimised to run at all. */
+async function createFirst(
+  instance: Instance,
+  plans: SessionPlans,
+  quick: boolean,
+  signal: AbortSignal,
+): Promise<{ metadata: SessionMetadata; provisional: boolean }> {
+  const create = (plan: SessionPlan): Promise<SessionMetadata> =>
+    unlessAborted(instance.create(plan), signal);
+  if (!quick) return { metadata: await create(plans.settled), provisional: false };
+  try {
+    return { metadata: await create(plans.first), provisional: plans.first !== plans.settled };
+  } catch (error) {
+    if (signal.aborted || instance.lost) throw error;
+    return { metadata: await create(plans.settled), provisional: false };
   }
 }
 

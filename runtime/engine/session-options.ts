@@ -15,21 +15,32 @@ export interface SessionPlanInput {
   threadsPerInstance: number;
 }
 
+/** The sessions of a model over its life. */
+export interface SessionPlans {
+  /** What a waiting request gets: the session that is there soonest. */
+  first: SessionPlan;
+  /** What takes its place behind the first answer: the session that runs fastest. The same when nothing is gained. */
+  settled: SessionPlan;
+}
+
+/** Below this the copy that prepacking makes costs a few milliseconds, and its runs are faster. */
+const MAP_FROM_BYTES = 32e6;
+
 /**
  * How the sessions of a model are created. Whoever finds a faster way to the same session (a graph that was
- * optimised before, weights that were prepacked) returns another plan here; nothing else needs to know.
+ * optimised before, weights that were prepacked) returns other plans here; nothing else needs to know.
  *
- * - Optimisation `all`: the text recogniser of 10.8 MB takes 91 ms to create and 26 ms a run on one thread,
- *   against 47 ms and 34 ms without.
+ * - Optimising the graph costs time that a waiting request has no use for: the text recogniser of 10.8 MB takes
+ *   48 ms to create as it is and 92 ms optimised at level `all`; its runs then take 20 ms and 15 ms on two threads.
  * - Idle threads don't spin: on two threads spinning burns 35 ms of CPU after a run (0.3 ms without) for runs
  *   that are 13 % shorter, and on a shared machine the neighbours pay for it.
  * - Where the weights lie in external data they are mapped, not read, and prepacking, which would copy
  *   them into anonymous memory, is left out: 64 MB create in 16 ms instead of 67. int8 weights would pay
  *   for that with slow runs, so it goes by the size of the model: small ones prepack.
  */
-export function planSession(input: SessionPlanInput, weightsBytes: number): SessionPlan {
+export function planSessions(input: SessionPlanInput, weightsBytes: number): SessionPlans {
   const mapped = input.files.length > 1 && weightsBytes >= MAP_FROM_BYTES;
-  return {
+  const plan = (graphOptimizationLevel: 'disabled' | 'all'): SessionPlan => ({
     mapped,
     path: input.modelPath,
     options: {
@@ -37,7 +48,7 @@ export function planSession(input: SessionPlanInput, weightsBytes: number): Sess
       intraOpNumThreads: input.threadsPerInstance,
       interOpNumThreads: 1,
       executionMode: 'sequential',
-      graphOptimizationLevel: 'all',
+      graphOptimizationLevel,
       extra: {
         session: {
           intra_op: { allow_spinning: '0' },
@@ -45,8 +56,6 @@ export function planSession(input: SessionPlanInput, weightsBytes: number): Sess
         },
       },
     },
-  };
+  });
+  return { first: plan('disabled'), settled: plan('all') };
 }
-
-/** Below this the copy that prepacking makes costs a few milliseconds, and its runs are faster. */
-const MAP_FROM_BYTES = 32e6;
