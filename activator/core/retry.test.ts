@@ -10,6 +10,7 @@ function facts(end: AttemptEnd, changes: Partial<RetryFacts> = {}): RetryFacts {
     bodyHeld: true,
     unsentRetries: 0,
     sentRetries: 0,
+    staleRetries: 0,
     ...changes,
   };
 }
@@ -37,5 +38,7 @@ test('stale: here once, for what may be sent twice', () => {
   expect(afterAttempt(facts('stale'))).toBe('no');
   expect(afterAttempt(facts('stale', { method: 'GET' }))).toBe('here');
   expect(afterAttempt(facts('stale', { inference: true }))).toBe('here');
-  expect(afterAttempt(facts('stale', { method: 'GET', sentRetries: 1 }))).toBe('no');
+  expect(afterAttempt(facts('stale', { method: 'GET', staleRetries: 1 }))).toBe('no');
+  // A replica that dies closes its kept connections first and resets the new one after that.
+  expect(afterAttempt(facts('broken', { inference: true, staleRetries: 1 }))).toBe('elsewhere');
 });

@@ -21,6 +21,11 @@ export interface RetryFacts {
   unsentRetries: number;
   /** Retries so far of attempts that may have done some. */
   sentRetries: number;
+  /**
+   * Retries so far after a kept connection that was closed. They are counted apart: of a replica that is
+   * killed first the connections end and then, while it dies, the new one that was tried instead of them.
+   */
+  staleRetries: number;
 }
 
 /**
@@ -43,7 +48,7 @@ export function afterAttempt(facts: RetryFacts): 'elsewhere' | 'here' | 'no' {
     case 'misdirected':
       return facts.unsentRetries < MAX_UNSENT_RETRIES ? 'elsewhere' : 'no';
     case 'stale':
-      return facts.sentRetries === 0 && (repeatable || IDEMPOTENT.has(facts.method)) ? 'here' : 'no';
+      return facts.staleRetries === 0 && (repeatable || IDEMPOTENT.has(facts.method)) ? 'here' : 'no';
     case 'broken':
       return facts.sentRetries === 0 && repeatable ? 'elsewhere' : 'no';
     case 'protocol':

@@ -40,6 +40,7 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   #clientStalls = false;
   #unsentRetries = 0;
   #sentRetries = 0;
+  #staleRetries = 0;
   #status = 0;
 
   constructor(context: ProxyContext, caller: Caller) {
@@ -268,11 +269,13 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
       bodyHeld: this.#body.isHeld,
       unsentRetries: this.#unsentRetries,
       sentRetries: this.#sentRetries,
+      staleRetries: this.#staleRetries,
     });
     if (end !== 'stale' && end !== 'protocol') demand.suspect(ticket.endpoint.id, reason);
     if (retryKind === 'no') return false;
     metrics.retried(service, end);
-    if (end === 'stale' || end === 'broken') this.#sentRetries++;
+    if (end === 'stale') this.#staleRetries++;
+    else if (end === 'broken') this.#sentRetries++;
     else this.#unsentRetries++;
     this.#stream?.abandon(() => undefined);
     this.#stream = undefined;
