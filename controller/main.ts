@@ -65,6 +65,7 @@ export async function runController(
     counters: metrics.counters,
     settings: {
       standbys: settings.standbys,
+      quarantineMs: settings.quarantineMs,
       statsUrl: () => `http://127.0.0.1:${apiPort}${STATS_PATH}`,
       tokenSecret: keptSecret(state),
     },

@@ -13,6 +13,8 @@ export interface LocalControllerSettings {
   readonly cacheDir: string;
   readonly cacheMaxBytes: number;
   readonly standbys: number;
+  /** How long only the same service may take a recycled standby. */
+  readonly quarantineMs: number;
   readonly apiHost: string;
   readonly apiPort: number;
   /** Port of the activator, for the URLs that people see. */
@@ -27,6 +29,7 @@ const FLAGS = {
   'cache-dir': { type: 'string' },
   'cache-max-bytes': { type: 'string', default: String(20 * 1024 ** 3) },
   standbys: { type: 'string', default: '1' },
+  'quarantine-ms': { type: 'string', default: '30000' },
   'api-host': { type: 'string', default: '127.0.0.1' },
   'api-port': { type: 'string', default: '8081' },
   'url-port': { type: 'string', default: '8080' },
@@ -35,6 +38,7 @@ const FLAGS = {
 
 const MAX_PORT = 65_535;
 const MAX_STANDBYS = 1_000;
+const MAX_QUARANTINE_MS = 3_600_000;
 
 /**
  * The arguments behind the program's name as settings.
@@ -49,7 +53,10 @@ export function parseSettings(argv: readonly string[]): LocalControllerSettings 
       throw new OptionError(`--${name}: expected a folder, got nothing`);
     return value;
   };
-  const whole = (name: 'cache-max-bytes' | 'standbys' | 'api-port' | 'url-port', most: number): number => {
+  const whole = (
+    name: 'cache-max-bytes' | 'standbys' | 'quarantine-ms' | 'api-port' | 'url-port',
+    most: number,
+  ): number => {
     const number = /^\d+$/.test(values[name]) ? Number(values[name]) : Number.NaN;
     if (number <= most) return number;
     throw new OptionError(`--${name}: expected a whole number from 0 to ${most}, got "${values[name]}"`);
@@ -60,6 +67,7 @@ export function parseSettings(argv: readonly string[]): LocalControllerSettings 
     cacheDir: text('cache-dir'),
     cacheMaxBytes: whole('cache-max-bytes', Number.MAX_SAFE_INTEGER),
     standbys: whole('standbys', MAX_STANDBYS),
+    quarantineMs: whole('quarantine-ms', MAX_QUARANTINE_MS),
     apiHost: values['api-host'],
     apiPort: whole('api-port', MAX_PORT),
     urlPort: whole('url-port', MAX_PORT),

@@ -17,6 +17,11 @@ export function addServeCommand(program: Command): void {
     .option('--host <address>', 'address for requests', '127.0.0.1')
     .option('--api-port <port>', 'port of the JSON API and of metrics, on 127.0.0.1', portNumber, 8081)
     .option('--standbys <count>', 'started runtimes without a model, ready to take one', wholeNumber, 1)
+    .option(
+      '--quarantine <seconds>',
+      'how long only the same service may take a recycled standby (default: 30)',
+      wholeNumber,
+    )
     .option('--state-dir <dir>', 'where the platform keeps its state (default: DIR/.pilotlight)')
     .option('--cache-dir <dir>', 'where fetched models are cached (default: ~/.cache/pilotlight/models)')
     .option('--cache-max-bytes <bytes>', 'size bound of that cache', wholeNumber, DEFAULT_CACHE_BYTES)
@@ -31,7 +36,13 @@ Exit codes: 0 stopped by a signal, 1 failed to start, 2 wrong options or argumen
     )
     .action(async (dir: string, options: ServeFlags) => {
       const logger = createLogger('serve');
-      const platform = await serve({ dir, logger, ...options });
+      const { quarantine, ...others } = options;
+      const platform = await serve({
+        dir,
+        logger,
+        ...others,
+        ...(quarantine !== undefined && { quarantineMs: quarantine * 1_000 }),
+      });
       stopOnSignals(logger, () => platform.stop(), STOP_LIMIT_MS);
       process.stdout.write(
         process.stdout.isTTY
@@ -46,6 +57,7 @@ interface ServeFlags {
   host: string;
   apiPort: number;
   standbys: number;
+  quarantine?: number;
   stateDir?: string;
   cacheDir?: string;
   cacheMaxBytes: number;

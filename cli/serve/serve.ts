@@ -23,6 +23,8 @@ export interface ServeOptions {
   cacheDir?: string;
   cacheMaxBytes: number;
   standbys: number;
+  /** How long only the same service may take a recycled standby; the controller's default when absent. */
+  quarantineMs?: number;
   logger: Logger;
   /** File descriptor for the logs of all programs; by default this process's standard error. */
   logDescriptor?: number;
@@ -88,6 +90,7 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
         'cache-dir': cacheDir,
         'cache-max-bytes': options.cacheMaxBytes,
         standbys: options.standbys,
+        ...(options.quarantineMs !== undefined && { 'quarantine-ms': options.quarantineMs }),
         'api-port': ports['apiPort'] ?? options.apiPort,
         'url-port': requestPort,
         lifeline: lifeline.path,
