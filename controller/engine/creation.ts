@@ -10,6 +10,7 @@ import {
   runtimeOf,
   type ServiceEntry,
 } from './engine-context.ts';
+import { countsOf } from './persistence.ts';
 
 /** Starts a standby for the pool. */
 export function createPoolStandby(context: EngineContext): void {
@@ -58,7 +59,9 @@ export function createFor(
   const key = demandKey(uid, revisionName);
   const decidedAtMs = context.clock.nowMs();
   const { queued, oldestQueuedMs } = context.demand.now(key, decidedAtMs);
-  const queuedForMs = queued > 0 ? oldestQueuedMs : undefined;
+  // Beside replicas that serve it is a start for more room: no single request waits for just this one.
+  const isDemanded = queued > 0 && countsOf(context, entry, revisionName).ready === 0;
+  const queuedForMs = isDemanded ? oldestQueuedMs : undefined;
   runtimeOf(entry, revisionName).startingPhase = 'starting a replica';
   count(context, key, 1);
   const started = attempt(() =>
