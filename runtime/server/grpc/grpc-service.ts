@@ -1,5 +1,5 @@
 import { constants, type OutgoingHttpHeaders } from 'node:http2';
-import { PilotlightError } from '../../../contracts/errors.ts';
+import { type ErrorCode, PilotlightError } from '../../../contracts/errors.ts';
 import { HEADERS } from '../../../contracts/headers.ts';
 import { publicError } from '../answers.ts';
 import { Http2Exchange } from '../http2-exchange.ts';
@@ -107,13 +107,16 @@ function sendMessage({ stream }: GrpcStream, writer: WireWriter): void {
   stream.end();
 }
 
+/** Refusals of calls that were not looked at: another replica may take them. */
+const UNSEEN: ReadonlySet<ErrorCode> = new Set(['wrong-service', 'draining', 'not-ready']);
+
 /**
- * An error as a single block of headers. What is meant for another service also has HTTP status 421 when it came
- * through an activator, which looks for that and sends the call elsewhere; a client would not expect it.
+ * An error as a single block of headers. A call that was not looked at and came through an activator is refused
+ * with the HTTP status as well, by which the activator sends it elsewhere; a client would not expect it.
  */
 function sendError({ stream, headers }: GrpcStream, error: PilotlightError): void {
   if (stream.destroyed || stream.closed || stream.headersSent) return;
-  const isForActivator = error.code === 'wrong-service' && headers[HEADERS.proxiedBy] !== undefined;
+  const isForActivator = UNSEEN.has(error.code) && headers[HEADERS.proxiedBy] !== undefined;
   const answer: OutgoingHttpHeaders = {
     ...COMMON_HEADERS,
     ':status': isForActivator ? error.status : 200,

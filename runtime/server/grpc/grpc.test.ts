@@ -149,6 +149,19 @@ test('what is meant for another service is refused, and an activator sees 421', 
   ]);
 });
 
+test('a call that was not looked at is refused with its HTTP status when it came through an activator', async () => {
+  const post = (headers: Record<string, string>): Promise<unknown[]> =>
+    callHttp2(server.port, '/inference.GRPCInferenceService/ModelInfer', {
+      headers: { 'content-type': 'application/grpc', ...headers },
+      body: Buffer.alloc(5),
+    }).then(({ status: code, headers: came }) => [code, came['pilotlight-error'], came['grpc-status']]);
+  engine.current = { phase: 'draining', model, claim: undefined };
+  expect(await post({ 'pilotlight-proxied-by': 'a' })).toEqual([503, 'draining', '14']);
+  expect(await post({})).toEqual([200, 'draining', '14']);
+  engine.current = { phase: 'standby' };
+  expect(await post({ 'pilotlight-proxied-by': 'a' })).toEqual([503, 'not-ready', '14']);
+});
+
 test('compressed messages are taken, and one that inflates without end is refused', async () => {
   client.close();
   client = await openGrpcClient(server.port, {
