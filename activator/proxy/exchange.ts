@@ -336,7 +336,9 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     this.#status = error.status;
     const timing = this.#service === undefined ? undefined : this.#timing(this.#context.now());
     const stream = this.#stream;
-    refuse(this.#caller, error, timing, this.#context.isDraining());
+    // Who sends its body byte by byte would hold the connection for as long as it likes.
+    const isLast = this.#context.isDraining() || error.code === 'body-timeout';
+    refuse(this.#caller, error, timing, isLast);
     this.#stream = stream;
     this.#finish(true);
   }
