@@ -1,0 +1,120 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { containerManifest, modelManifest } from './testing/manifests.ts';
+import { LONG_REQUEST, ModelFolder, markedModelBytes, markIn, zeros } from './testing/marked-model.ts';
+import { ModelStore } from './testing/model-store.ts';
+import { TestPlatform } from './testing/platform.ts';
+import { processesMarked } from './testing/processes.ts';
+import { waitFor } from './testing/wait-for.ts';
+
+const MAIN = join(import.meta.dirname, '../../cli/main.ts');
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+const models = new ModelFolder();
+let store: ModelStore;
+
+beforeAll(async () => {
+  store = await ModelStore.open();
+  store.set('held.onnx', { kind: 'held', bytes: markedModelBytes(5) });
+});
+
+afterAll(async () => {
+  await store.close();
+  models.remove();
+});
+
+function startPlatform(): Promise<TestPlatform> {
+  const once = { scaling: { initialScale: 0 }, predictor: { maxReplicas: 1 } };
+  return TestPlatform.start({
+    standbys: 1,
+    manifests: {
+      'model.json': modelManifest('model', models.write(1), once),
+      'held.json': modelManifest('held', store.url('held.onnx'), once),
+      'server.json': containerManifest('server', once),
+    },
+  });
+}
+
+/** Sends the signal and expects that all processes end in time, by themselves and with exit code 0. */
+async function expectEnd(platform: TestPlatform, signal: NodeJS.Signals): Promise<void> {
+  const beganMs = performance.now();
+  await platform.end(signal, 5_000);
+  expect(performance.now() - beganMs).toBeLessThan(5_000);
+  expect(platform.process.exitCode).toBe(0);
+  expect(platform.log.filter((line) => line.includes('not stopped within the limit'))).toEqual([]);
+  await platform.stop();
+}
+
+describe.each(SIGNALS)('%s', (signal) => {
+  it('while it starts ends everything, however far it is', async () => {
+    for (const programs of [1, 2, 3]) {
+      const dir = mkdtempSync(join(tmpdir(), 'pilotlight-'));
+      const mark = crypto.randomUUID();
+      const flags = ['--port', '0', '--api-port', '0', '--cache-dir', join(dir, 'cache')];
+      const serve = spawn(process.execPath, [MAIN, 'serve', dir, ...flags], {
+        stdio: 'ignore',
+        env: { ...process.env, PILOTLIGHT_TEST_PLATFORM: mark },
+      });
+      const living = () => processesMarked('PILOTLIGHT_TEST_PLATFORM', mark);
+      await waitFor(`${programs} processes`, () => living().length >= programs);
+      const exited = once(serve, 'exit');
+      serve.kill(signal);
+      await exited;
+      await waitFor('no process is left', () => living().length === 0, 5_000);
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+
+  it('while it is idle, with a model and a container warm, ends everything', async () => {
+    const platform = await startPlatform();
+    expect((await platform.infer('model', zeros())).status).toBe(200);
+    expect((await fetch(`${platform.url}/default/server/pid`)).status).toBe(200);
+    await expectEnd(platform, signal);
+  });
+
+  it('during a cold start ends everything, and whoever waits is told', async () => {
+    const platform = await startPlatform();
+    const waiting = platform.infer('held', zeros()).then(
+      ({ status }) => status,
+      () => 'hung up' as const,
+    );
+    await waitFor('the model is being fetched', () => store.waiting('held.onnx') > 0);
+    await expectEnd(platform, signal);
+    expect([503, 504, 'hung up']).toContain(await waiting);
+  });
+
+  it('with requests in flight answers those that are short', async () => {
+    const platform = await startPlatform();
+    expect((await platform.infer('model', zeros())).status).toBe(200);
+    expect((await fetch(`${platform.url}/default/server/pid`)).status).toBe(200);
+    const inference = platform.infer('model', LONG_REQUEST);
+    const served = fetch(`${platform.url}/default/server/wait/1000`);
+    for (const name of ['model', 'server'])
+      await platform.waitForService(name, 'has a request in flight', ({ inFlight }) => inFlight > 0);
+    const ended = expectEnd(platform, signal);
+    const answer = await inference;
+    expect(answer.status).toBe(200);
+    expect(markIn(await answer.text())).toBe(1);
+    expect(await (await served).text()).toBe('waited');
+    await ended;
+  });
+
+  it('while a replica leaves ends everything', async () => {
+    const platform = await startPlatform();
+    expect((await fetch(`${platform.url}/default/server/pid`)).status).toBe(200);
+    expect((await platform.infer('model', zeros())).status).toBe(200);
+    // A request in flight keeps the replica draining when its service is stopped.
+    const served = fetch(`${platform.url}/default/server/wait/60000`).catch(() => 'hung up');
+    await platform.waitForService('server', 'has a request in flight', ({ inFlight }) => inFlight > 0);
+    platform.remove('server.json');
+    platform.remove('model.json');
+    await waitFor('a replica leaves', async () =>
+      (await platform.replicas()).some(({ state }) => state === 'draining' || state === 'recycling'),
+    );
+    await expectEnd(platform, signal);
+    await served;
+  });
+});
