@@ -5,6 +5,7 @@ import { type ErrorCode, PilotlightError, toPilotlightError } from '../../contra
 import { HEADERS } from '../../contracts/headers.ts';
 import { toJsonLine } from '../../contracts/json-lines.ts';
 import type { Logger } from '../../process/logger.ts';
+import { isLast } from '../lifecycle/event-log.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 
 /** What the admin port needs beyond the life cycle; loaded when first wanted, or before. */
@@ -113,7 +114,8 @@ const HANDLERS: Readonly<Record<string, readonly [string, Handler] | undefined>>
       response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       const unsubscribe = events.subscribe((event) => {
         response.write(toJsonLine(event));
-        if (events.ended) response.end();
+        // Not `events.ended`: a log that is told again from its start has ended before its first line.
+        if (isLast(event)) response.end();
       });
       // The load goes on without its listener.
       response.once('close', unsubscribe);

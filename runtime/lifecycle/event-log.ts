@@ -2,6 +2,11 @@ import type { SpecialiseEvent } from '../../contracts/admin.ts';
 
 type Listener = (event: SpecialiseEvent) => void;
 
+/** Whether nothing follows this event. */
+export function isLast({ event }: SpecialiseEvent): boolean {
+  return event === 'ready' || event === 'failed';
+}
+
 /** The events of one claim. Whoever subscribes, and whenever, gets them from the start. */
 export class EventLog {
   readonly #events: SpecialiseEvent[] = [];
@@ -9,8 +14,8 @@ export class EventLog {
 
   /** True once `ready` or `failed` is in it; nothing follows. */
   get ended(): boolean {
-    const last = this.#events.at(-1)?.event;
-    return last === 'ready' || last === 'failed';
+    const last = this.#events.at(-1);
+    return last !== undefined && isLast(last);
   }
 
   push(event: SpecialiseEvent): void {
