@@ -48,6 +48,17 @@ test('whose request timeout passes while waiting is told so', async () => {
   expect(room.waiting).toBe(0);
 });
 
+test('a deadline beyond what a timer takes does not pass at once', async () => {
+  const room = new WaitingRoom();
+  const size = { capacity: 1, maxWaiting: 1 };
+  expect(room.enter(size, never, soon(60_000))).toBeUndefined();
+  const waiting = room.enter(size, never, soon(2 ** 40));
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(room.waiting).toBe(1);
+  room.leave();
+  await waiting;
+});
+
 test('never more than the capacity are at the model, nobody is forgotten, all leave', async () => {
   await fc.assert(
     fc.asyncProperty(

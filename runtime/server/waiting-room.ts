@@ -1,6 +1,9 @@
 import { PilotlightError } from '../../contracts/errors.ts';
 import { RETRY_AFTER_SECONDS } from './admission.ts';
 
+/** The longest time that a Node timer takes; a longer one would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 interface Waiter {
   grant(): void;
 }
@@ -89,7 +92,7 @@ export class WaitingRoom {
             ),
           );
         },
-        Math.max(0, deadlineMs - performance.now()),
+        Math.min(MAX_TIMER_MS, Math.max(0, deadlineMs - performance.now())),
       );
       const waiter: Waiter = {
         grant: () => {

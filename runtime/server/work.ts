@@ -4,6 +4,7 @@ import type { Logger } from '../../process/logger.ts';
 import type { Tensor } from '../core/tensor.ts';
 import type { Engine, InferenceResult, LoadedModel } from '../ports.ts';
 import type { Addressee } from './admission.ts';
+import { Deadline } from './deadline.ts';
 import type { Exchange } from './exchange.ts';
 import type { StatisticsBook } from './model-statistics.ts';
 import { type BodyReading, HeldBytes } from './read-body.ts';
@@ -25,9 +26,6 @@ export interface Serving {
   routes: RouteCache;
   requestTimeoutMs(): number;
 }
-
-/** The longest time that a Node timer takes. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * One inference request from its head to its answer: its deadline, the bytes and the place that it holds, and
@@ -98,15 +96,13 @@ export class Work {
 
   #untilDeadline(running: Promise<InferenceResult>): Promise<InferenceResult> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () =>
-          reject(
-            new PilotlightError('inference-timeout', 'the request timeout passed before the model was done'),
-          ),
-        Math.min(MAX_TIMER_MS, Math.max(0, this.deadlineMs - performance.now())),
-      );
+      const onPassed = (): void =>
+        reject(
+          new PilotlightError('inference-timeout', 'the request timeout passed before the model was done'),
+        );
+      const deadline = new Deadline(this.#serving.reading.watchdog, this.deadlineMs, onPassed);
       const letGo = (): void => {
-        clearTimeout(timer);
+        deadline.stop();
         this.#isRunning = false;
         this.#serving.room.leave();
         this.#settle();
