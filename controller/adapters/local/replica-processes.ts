@@ -73,7 +73,7 @@ export class ReplicaProcesses {
   /** Finds the children of an earlier controller, tells of them, and begins to observe. */
   async start(): Promise<void> {
     this.#watcher = watch(join(this.#state.path, 'records'), (_event, name) => {
-      if (name?.endsWith('.json')) this.#recordChanged(name.slice(0, -'.json'.length));
+      if (name?.endsWith('.json')) void this.#recordChanged(name.slice(0, -'.json'.length));
     });
     this.#lookTimer = setInterval(() => this.#look(), LOOK_INTERVAL_MS);
     await Promise.all(listJson(this.#state.replicas).map((host) => this.#adopt(host)));
@@ -125,7 +125,7 @@ export class ReplicaProcesses {
     managed.observed = { ...observedAtStart(owner), cachedModels, sinceMs: this.#clock.nowMs() };
     this.#emit({ type: 'replica-gone', id, reason: 'recycled' });
     this.#tell(managed);
-    this.#recordChanged(owner.host);
+    void this.#recordChanged(owner.host);
   }
 
   /** Ends the process: SIGTERM, SIGKILL after a grace time. Resolves when it is gone. */
@@ -175,15 +175,21 @@ export class ReplicaProcesses {
     this.#logger.info({ host, pid: owner.pid }, 'found a running replica of an earlier controller');
     const managed = this.#manage(owner);
     this.#tell(managed);
-    await this.#readRecord(managed);
+    // One that doesn't answer must not keep the controller from its work.
+    await this.#recordChanged(host);
   }
 
-  #recordChanged(host: string): void {
+  async #recordChanged(host: string): Promise<void> {
     const managed = this.#byHost.get(host);
     if (managed === undefined) return;
-    this.#readRecord(managed).catch((error: unknown) => {
+    try {
+      await this.#readRecord(managed);
+    } catch (error) {
+      // Asked again at the next look: on a machine that is busy enough an answer may come too late once.
+      delete managed.current;
+      if (managed.removing) return;
       this.#logger.warn({ host, err: error }, 'a replica wrote its record but does not answer');
-    });
+    }
   }
 
   async #readRecord(managed: Managed): Promise<void> {
@@ -218,15 +224,16 @@ export class ReplicaProcesses {
     this.#tell(managed);
   }
 
+  /** Looks for what no event tells: the end of an adopted process, a record whose change was missed. */
   #look(): void {
     const nowMs = this.#clock.nowMs();
     for (const managed of this.#byHost.values()) {
       if (managed.child === undefined && !ownerRuns(managed.owner)) {
         this.#ended(managed, 'ended');
-      } else if (
-        managed.observed.state === 'starting' &&
-        nowMs - managed.observed.sinceMs > LISTEN_TIMEOUT_MS
-      ) {
+        continue;
+      }
+      if (managed.observed.state === 'starting') void this.#recordChanged(managed.owner.host);
+      if (managed.observed.state === 'starting' && nowMs - managed.observed.sinceMs > LISTEN_TIMEOUT_MS) {
         if (managed.owner.origin !== 'container' && !managed.removing) {
           this.#logger.error({ host: managed.owner.host }, 'a replica process does not listen, ending it');
           void this.#terminate(managed);
