@@ -59,7 +59,7 @@ const mountable = (() => {
   return mounted;
 })();
 
-describe('folders and ports that are not as they should be', () => {
+describe.concurrent('folders and ports that are not as they should be', () => {
   it('a port in use: a message that says which, and exit code 1', async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));

@@ -46,14 +46,13 @@ beforeAll(async () => {
     forbidden: store.url('forbidden.onnx'),
     operator: file('operator'),
   };
-  const broken = BROKEN.map(({ name }) => [
-    `${name}.json`,
-    modelManifest(name, uris[name] ?? '', AT_ZERO),
-  ]) as [string, string][];
+  const broken = Object.fromEntries(
+    BROKEN.map(({ name }) => [`${name}.json`, modelManifest(name, uris[name] ?? '', AT_ZERO)]),
+  );
   platform = await TestPlatform.start({
     standbys: 3,
     manifests: {
-      ...Object.fromEntries(broken),
+      ...broken,
       'idle.json': modelManifest('idle', models.write(2), AT_ZERO),
       'busy.json': modelManifest('busy', models.write(3), AT_ZERO),
       'loading.json': modelManifest('loading', store.url('loading.onnx'), AT_ZERO),

@@ -18,7 +18,7 @@ let store: ModelStore;
 
 beforeAll(async () => {
   store = await ModelStore.open();
-  store.set('held.onnx', { kind: 'held', bytes: markedModelBytes(5) });
+  for (const signal of SIGNALS) store.set(`${signal}.onnx`, { kind: 'held', bytes: markedModelBytes(5) });
 });
 
 afterAll(async () => {
@@ -26,14 +26,15 @@ afterAll(async () => {
   models.remove();
 });
 
-function startPlatform(): Promise<TestPlatform> {
-  const once = { scaling: { initialScale: 0 }, predictor: { maxReplicas: 1 } };
+/** @param signal names the model that is never sent to its end, so that each has its own. */
+function startPlatform(signal: string): Promise<TestPlatform> {
+  const single = { scaling: { initialScale: 0 }, predictor: { maxReplicas: 1 } };
   return TestPlatform.start({
     standbys: 1,
     manifests: {
-      'model.json': modelManifest('model', models.write(1), once),
-      'held.json': modelManifest('held', store.url('held.onnx'), once),
-      'server.json': containerManifest('server', once),
+      'model.json': modelManifest('model', models.write(1), single),
+      'held.json': modelManifest('held', store.url(`${signal}.onnx`), single),
+      'server.json': containerManifest('server', single),
     },
   });
 }
@@ -48,7 +49,8 @@ async function expectEnd(platform: TestPlatform, signal: NodeJS.Signals): Promis
   await platform.stop();
 }
 
-describe.each(SIGNALS)('%s', (signal) => {
+// Each test is a platform of its own.
+describe.concurrent.each(SIGNALS)('%s', (signal) => {
   it('while it starts ends everything, however far it is', async () => {
     for (const programs of [1, 2, 3]) {
       const dir = mkdtempSync(join(tmpdir(), 'pilotlight-'));
@@ -69,25 +71,25 @@ describe.each(SIGNALS)('%s', (signal) => {
   });
 
   it('while it is idle, with a model and a container warm, ends everything', async () => {
-    const platform = await startPlatform();
+    const platform = await startPlatform(signal);
     expect((await platform.infer('model', zeros())).status).toBe(200);
     expect((await fetch(`${platform.url}/default/server/pid`)).status).toBe(200);
     await expectEnd(platform, signal);
   });
 
   it('during a cold start ends everything, and whoever waits is told', async () => {
-    const platform = await startPlatform();
+    const platform = await startPlatform(signal);
     const waiting = platform.infer('held', zeros()).then(
       ({ status }) => status,
       () => 'hung up' as const,
     );
-    await waitFor('the model is being fetched', () => store.waiting('held.onnx') > 0);
+    await waitFor('the model is being fetched', () => store.waiting(`${signal}.onnx`) > 0);
     await expectEnd(platform, signal);
     expect([503, 504, 'hung up']).toContain(await waiting);
   });
 
   it('with requests in flight answers those that are short', async () => {
-    const platform = await startPlatform();
+    const platform = await startPlatform(signal);
     expect((await platform.infer('model', zeros())).status).toBe(200);
     expect((await fetch(`${platform.url}/default/server/pid`)).status).toBe(200);
     const inference = platform.infer('model', LONG_REQUEST);
@@ -103,7 +105,7 @@ describe.each(SIGNALS)('%s', (signal) => {
   });
 
   it('while a replica leaves ends everything', async () => {
-    const platform = await startPlatform();
+    const platform = await startPlatform(signal);
     expect((await fetch(`${platform.url}/default/server/pid`)).status).toBe(200);
     expect((await platform.infer('model', zeros())).status).toBe(200);
     // A request in flight keeps the replica draining when its service is stopped.

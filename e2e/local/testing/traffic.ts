@@ -27,7 +27,7 @@ export function startTraffic(
   send: () => Promise<Response>,
   read: (text: string) => string,
 ): Traffic {
-  let stopped = false;
+  const state = { stopped: false };
   let answers = 0;
   const byText = new Map<string, number>();
   const failures: string[] = [];
@@ -35,7 +35,7 @@ export function startTraffic(
     if (failures.length < MAX_FAILURES) failures.push(failure);
   };
   const client = async (): Promise<void> => {
-    while (!stopped) {
+    while (!state.stopped) {
       try {
         const response = await send();
         const text = await response.text();
@@ -58,7 +58,7 @@ export function startTraffic(
     },
     failures,
     stop: async () => {
-      stopped = true;
+      state.stopped = true;
       await Promise.all(running);
       return { answers, byText, failures };
     },
