@@ -117,13 +117,14 @@ async function main(argv: readonly string[]): Promise<void> {
         'PILOTLIGHT_ACTIVATOR_TOKEN: expected a secret of 16 characters or more in the environment',
       );
     }
-    const running = await runController(settings, token, logger);
+    // Before anything is started: a parent that was killed meanwhile leaves nobody to serve.
     if (settings.lifeline !== undefined) {
       followLifeline(settings.lifeline, 0, () => {
         logger.error('the parent process is gone, ending');
         process.exit(1);
       });
     }
+    const running = await runController(settings, token, logger);
     stopOnSignals(logger, () => running.stop('remove'), STOP_LIMIT_MS);
     process.stdout.write(`${JSON.stringify({ listening: { apiPort: running.apiPort } })}\n`);
   } catch (error) {
