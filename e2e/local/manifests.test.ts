@@ -4,6 +4,7 @@ import { call } from './testing/http-call.ts';
 import { configMap, documents, modelManifest, secret } from './testing/manifests.ts';
 import { ModelFolder, markIn, zeros } from './testing/marked-model.ts';
 import { TestPlatform } from './testing/platform.ts';
+import { waitFor } from './testing/wait-for.ts';
 
 const AT_ZERO = { scaling: { initialScale: 0 }, predictor: { maxReplicas: 1 } };
 const models = new ModelFolder();
@@ -102,7 +103,7 @@ describe.concurrent('manifests on a running platform', () => {
     expect((await platform.services()).filter(({ name }) => name === 'twice')).toHaveLength(1);
     platform.remove('twice-1.json');
     await platform.waitForService('twice', 'is whole', ({ state }) => state !== 'Invalid');
-    await expect.poll(() => markAt('/v2/models/twice/infer'), { timeout: 15_000, interval: 100 }).toBe(6);
+    await waitFor('the other one answers', async () => (await markAt('/v2/models/twice/infer')) === 6);
   });
 
   it('a service with an environment of its own has a process of its own, and says why', async () => {
