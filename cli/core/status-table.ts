@@ -66,7 +66,9 @@ export function statusTable(services: readonly ServiceView[], style: Style): str
     .toString()
     .split('\n')
     .map((line) => line.trimEnd());
-  const messages = sorted.filter(needsWords).flatMap(messageLines);
+  const messages = sorted
+    .filter(needsWords)
+    .flatMap((service) => messageLines(showNamespace ? fullName(service) : service.name, service.message));
   return [...lines, ...(messages.length === 0 ? [] : ['', ...messages])].join('\n');
 }
 
@@ -76,8 +78,8 @@ const compare = (one: string, other: string): number => (one < other ? -1 : one 
 const needsWords = ({ state, message }: ServiceView): boolean =>
   message !== undefined && ['Degraded', 'Failed', 'Invalid', 'Stopped'].includes(state);
 
-function messageLines(service: ServiceView): string[] {
-  const text = service.message ?? '';
-  const short = text.length > MAX_MESSAGE_CHARACTERS ? `${text.slice(0, MAX_MESSAGE_CHARACTERS)}…` : text;
-  return short.split('\n').map((line) => `${service.name}: ${line}`);
+function messageLines(name: string, message = ''): string[] {
+  const short =
+    message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)}…` : message;
+  return short.split('\n').map((line) => `${name}: ${line}`);
 }
