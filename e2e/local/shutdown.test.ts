@@ -49,8 +49,8 @@ async function expectEnd(platform: TestPlatform, signal: NodeJS.Signals): Promis
   await platform.stop();
 }
 
-// Each test is a platform of its own.
-describe.concurrent.each(SIGNALS)('%s', (signal) => {
+// Alone: programs that are killed before they are up end once they are up, and 5 s are meant for one platform.
+describe.each(SIGNALS)('%s', (signal) => {
   it('while it starts ends everything, however far it is', async () => {
     for (const programs of [1, 2, 3]) {
       const dir = mkdtempSync(join(tmpdir(), 'pilotlight-'));
@@ -65,11 +65,22 @@ describe.concurrent.each(SIGNALS)('%s', (signal) => {
       const exited = once(serve, 'exit');
       serve.kill(signal);
       await exited;
-      await waitFor('no process is left', () => living().length === 0, 5_000);
+      await waitFor(
+        'no process is left',
+        () => {
+          const left = living().map(({ command }) => command);
+          if (left.length > 0) throw new Error(`there is still ${left.join(' and ')}`);
+          return true;
+        },
+        5_000,
+      );
       rmSync(dir, { recursive: true, force: true });
     }
   });
+});
 
+// Each test is a platform of its own.
+describe.concurrent.each(SIGNALS)('%s', (signal) => {
   it('while it is idle, with a model and a container warm, ends everything', async () => {
     const platform = await startPlatform(signal);
     expect((await platform.infer('model', zeros())).status).toBe(200);
