@@ -8,6 +8,9 @@ import type { RuntimeOptions } from './options.ts';
  * incarnation lives on in the next.
  */
 enableCompileCache();
+// ONNX Runtime sends usage data to its maker unless this is set, and leaves a file in the temporary folder for each
+// process. Read when its library is loaded; who wants it sent sets 0.
+process.env['ORT_DISABLE_TELEMETRY'] ??= '1';
 const environment: Readonly<Record<string, string | undefined>> = Object.freeze({ ...process.env });
 
 /** A runtime that listens. */
