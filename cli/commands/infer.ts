@@ -190,7 +190,15 @@ async function present(
   { protocol, http }: { protocol: 'v1' | 'v2'; http: HttpAnswer },
   flags: InferFlags,
 ): Promise<void> {
-  if (protocol === 'v1') return presentRaw(http.body);
+  if (protocol === 'v1') {
+    const raw = (['output', 'outputName', 'decode', 'labels'] as const).find(
+      (name) => flags[name] !== undefined,
+    );
+    if (raw === undefined) return presentRaw(http.body);
+    throw new UsageMistake(
+      `{"instances": …} is answered with plain JSON: --${raw === 'outputName' ? 'output-name' : raw} needs a request with "inputs"`,
+    );
+  }
   let answer: ReturnType<typeof decodeAnswer>;
   try {
     answer = decodeAnswer(http.body, headerOf(http, JSON_LENGTH_HEADER));
