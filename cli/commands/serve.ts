@@ -64,14 +64,14 @@ interface ServeFlags {
 }
 
 /** A whole number of 0 or more, for an option. */
-export function wholeNumber(text: string): number {
+function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text))
     throw new InvalidArgumentError(`expected a whole number of 0 or more, got "${text}"`);
   return Number(text);
 }
 
 /** A TCP port, for an option. */
-export function portNumber(text: string): number {
+function portNumber(text: string): number {
   const port = wholeNumber(text);
   if (port > 65_535) throw new InvalidArgumentError(`expected a port from 0 to 65535, got "${text}"`);
   return port;

@@ -13,7 +13,7 @@ export function formatRate(perSecond: number): string {
 }
 
 /** `12,345`. */
-export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',');
+const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',');
 
 /** `1 replica`, `3 replicas`. */
 export const plural = (count: number, noun: string): string =>

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-export const ROOT = join(import.meta.dirname, '../..');
+const ROOT = join(import.meta.dirname, '../..');
 export const EXAMPLES = { ocr: join(ROOT, 'examples/ocr'), vad: join(ROOT, 'examples/vad') } as const;
 export const IMAGE = join(EXAMPLES.ocr, 'keep-the-pilot-light-on.png');
 /** What stands in that image. */

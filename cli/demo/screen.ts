@@ -1,5 +1,5 @@
 import { createStyle, type Style, wantsColour } from '../core/style.ts';
-import { isTerminal, note, print, withProgress } from '../terminal.ts';
+import { isTerminal, print, withProgress } from '../terminal.ts';
 
 /** What the demonstration says: numbered steps with lines below them, calm on a terminal and plain in a pipe. */
 export interface Screen {
@@ -36,5 +36,3 @@ export function createScreen(): Screen {
     waitFor: (text, work) => (draws ? withProgress(text, work) : work),
   };
 }
-
-export { note };

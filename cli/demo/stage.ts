@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { destination, pino } from 'pino';
+import { CommandFailure, messageOf } from '../failure.ts';
 import { type LocalPlatform, serve } from '../serve/serve.ts';
 
+const LOG_LINES_OF_A_FAILED_START = 3;
 const CACHE_BYTES = 2 * 1024 ** 3;
 
 export interface Stage {
@@ -46,7 +48,10 @@ export async function setStage(ports: { port: number; apiPort: number }): Promis
     });
   } catch (error) {
     closeSync(logDescriptor);
-    throw error;
+    const log = readFileSync(logFile, 'utf8').trimEnd();
+    rmSync(folder, { recursive: true, force: true });
+    const end = log.split('\n').slice(-LOG_LINES_OF_A_FAILED_START).join('\n    ');
+    throw new CommandFailure(`${messageOf(error)}${end === '' ? '' : `\n    ${end}`}`);
   }
   return {
     url: platform.url,

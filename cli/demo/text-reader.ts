@@ -10,7 +10,7 @@ const TIMEOUT_MS = 30_000;
 /** Input of the PP-OCRv4 recogniser, as its metadata has it. */
 const INPUT = { name: 'x', datatype: 'FP32', shape: [-1, 3, 48, -1] } as const;
 
-export interface Reading extends RecognisedText {
+interface Reading extends RecognisedText {
   readonly durationMs: number;
 }
 

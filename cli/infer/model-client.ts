@@ -22,7 +22,7 @@ export interface ModelAddress {
 }
 
 /** Path below which a service speaks the inference protocol. */
-export function servicePath({ namespace, service }: Pick<ModelAddress, 'namespace' | 'service'>): string {
+function servicePath({ namespace, service }: Pick<ModelAddress, 'namespace' | 'service'>): string {
   return namespace === undefined ? '' : `/${encodeURIComponent(namespace)}/${encodeURIComponent(service)}`;
 }
 

@@ -42,9 +42,9 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-export const defaultStateDir = (dir: string): string => join(resolve(dir), '.pilotlight');
+const defaultStateDir = (dir: string): string => join(resolve(dir), '.pilotlight');
 
-export function defaultCacheDir(): string {
+function defaultCacheDir(): string {
   return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pilotlight', 'models');
 }
 

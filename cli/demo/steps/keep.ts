@@ -3,7 +3,7 @@ import { COMMAND_LINE, DICTIONARY, IMAGE, SPEECH } from '../paths.ts';
 import type { DemoContext } from './stage-context.ts';
 
 /** What to try while the platform stays up; each line works as it is, in the folder where the demo was started. */
-export function thingsToTry(urls: { url: string; apiUrl: string }): readonly string[] {
+function thingsToTry(urls: { url: string; apiUrl: string }): readonly string[] {
   const here = (path: string): string => quoted(relative(process.cwd(), path));
   const command = `node ${here(COMMAND_LINE)}`;
   return [
