@@ -1,6 +1,7 @@
 import type { Server as Http1Server } from 'node:http';
 import type { Http2Server } from 'node:http2';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { boundReads } from './bounded-reads.ts';
 
 /**
  * First bytes of an HTTP/2 connection with prior knowledge (RFC 9113 §3.4). Four bytes tell it from every
@@ -44,8 +45,10 @@ export interface ServingPortOptions {
 export async function openServingPort(options: ServingPortOptions): Promise<ServingPort> {
   const connections = new Set<Socket>();
   const { highWaterMarkBytes } = options;
+  const bound = highWaterMarkBytes === undefined ? undefined : boundReads(highWaterMarkBytes);
   const highWaterMark = highWaterMarkBytes === undefined ? {} : { highWaterMark: highWaterMarkBytes };
   const server = createServer({ noDelay: true, ...highWaterMark }, (socket) => {
+    bound?.(socket);
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
     handOver(socket, options);

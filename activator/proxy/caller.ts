@@ -21,6 +21,11 @@ export interface Caller {
   readonly remoteAddress: string;
   /** Sets who hears of it; events begin with the next turn. */
   listen(events: CallerEvents): void;
+  /**
+   * The request waits: leave a body that is too large to be held in the kernel, and with it the news of the
+   * client's leaving. Smaller ones are let in, so that a client that leaves is noticed at once.
+   */
+  holdBack(): void;
   startBody(): void;
   pauseBody(): void;
   resumeBody(): void;

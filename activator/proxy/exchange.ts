@@ -74,7 +74,10 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     }
     this.#listen();
     if (this.#ticket.state === 'placed') this.onPlaced();
-    else this.#wait();
+    else {
+      this.#caller.holdBack();
+      this.#wait();
+    }
   }
 
   #listen(): void {

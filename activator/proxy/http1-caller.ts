@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { MAX_HELD_BYTES } from '../core/retry.ts';
 import type { Caller, CallerEvents } from './caller.ts';
 
 /** A body that nobody read is read to its end after an answer up to this size; beyond, the connection closes. */
@@ -49,6 +50,10 @@ export class Http1Caller implements Caller {
       if (!this.#response.writableFinished) events.onGone();
     });
     this.#response.on('drain', () => events.onClientDrain());
+  }
+
+  holdBack(): void {
+    if (this.bodyLength === undefined || this.bodyLength > MAX_HELD_BYTES) this.#request.socket.pause();
   }
 
   startBody(): void {

@@ -61,6 +61,10 @@ export class Http2Caller implements Caller {
     });
   }
 
+  holdBack(): void {
+    // The stream's window does that: it opens only as the body is read.
+  }
+
   startBody(): void {
     if (this.#started) return;
     this.#started = true;

@@ -57,6 +57,10 @@ export class UpgradeCaller implements Caller {
     this.#socket.resume();
   }
 
+  holdBack(): void {
+    // There is no body before 101.
+  }
+
   startBody(): void {
     if (this.#early.length > 0) this.#events?.onBody(this.#early);
     this.#early = Buffer.alloc(0);
