@@ -81,9 +81,3 @@ export function bodyTimeout(timeoutMs: number): PilotlightError {
 export function badFraming(reason: string): PilotlightError {
   return new PilotlightError('bad-framing', `the request can't be forwarded safely: ${reason}`);
 }
-
-export function draining(): PilotlightError {
-  return new PilotlightError('draining', 'this activator is stopping; send the request again', {
-    retryAfterSeconds: 1,
-  });
-}

@@ -1,14 +1,15 @@
 import { type PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
-import { HEADERS } from '../../contracts/headers.ts';
-import type { RevisionRoute, ServiceRoute } from '../../contracts/routes.ts';
+import type { ServiceRoute } from '../../contracts/routes.ts';
 import { findService, isInferenceCall } from '../core/match.ts';
 import * as refusals from '../core/refusals.ts';
 import { type AttemptEnd, afterAttempt, MAX_HELD_BYTES } from '../core/retry.ts';
 import type { Ticket, Waiter } from '../core/ticket.ts';
+import { coldAnswerOf, ticketTimes } from '../core/ticket-times.ts';
 import type { Caller, CallerEvents } from './caller.ts';
 import type { ProxyContext } from './context.ts';
 import { requestHeaders, responseHeaders, serverTiming } from './headers.ts';
 import { answerOwnPath } from './own-paths.ts';
+import { refusalIn } from './refusal-in-words.ts';
 import { answerJson, refuse } from './refuse.ts';
 import { RequestBody } from './request-body.ts';
 import type { UpstreamFailure, UpstreamHandler, UpstreamStream } from './upstream.ts';
@@ -367,59 +368,19 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   }
 
   #noteColdAnswer(ticket: Ticket, nowMs: number): void {
-    const { endpoint, revision } = ticket;
-    if (endpoint === undefined || revision === undefined || endpoint.answered) return;
-    endpoint.answered = true;
-    if (!ticket.cold) return;
-    this.#context.demand.coldAnswer(
-      {
-        serviceUid: ticket.service.route.uid,
-        revision: revision.route.name,
-        endpointId: endpoint.id,
-        queuedMs: ticket.placedAtMs - ticket.arrivedAtMs,
-        upstreamMs: nowMs - ticket.placedAtMs,
-      },
-      ticket.arrivedAtMs,
-    );
+    const answer = coldAnswerOf(ticket, nowMs);
+    if (ticket.endpoint !== undefined) ticket.endpoint.answered = true;
+    if (answer !== undefined) this.#context.demand.coldAnswer(answer, ticket.arrivedAtMs);
   }
 
-  /** Waiting for a first endpoint is `start`, waiting for room is `queue`. */
   #timing(nowMs: number): string {
-    const ticket = this.#ticket;
-    if (ticket === undefined) return serverTiming(0, 0, 0);
-    const placed = ticket.placedAtMs > ticket.arrivedAtMs || ticket.state === 'placed';
-    const placedAtMs = placed ? ticket.placedAtMs : nowMs;
-    const waitedMs = placedAtMs - ticket.arrivedAtMs;
-    let startMs = 0;
-    if (ticket.cold) {
-      const warmSinceMs = ticket.revision?.warmSinceMs ?? 0;
-      startMs =
-        warmSinceMs < ticket.arrivedAtMs ? waitedMs : Math.min(waitedMs, warmSinceMs - ticket.arrivedAtMs);
-    }
-    return serverTiming(waitedMs - startMs, startMs, nowMs - placedAtMs);
+    if (this.#ticket === undefined) return serverTiming(0, 0, 0);
+    const { queueMs, startMs, upstreamMs } = ticketTimes(this.#ticket, nowMs);
+    return serverTiming(queueMs, startMs, upstreamMs);
   }
 
   #setTimer(delayMs: number, callback: () => void): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(callback, delayMs);
   }
-}
-
-/** Words by which a runtime says that it did not look at a request. */
-const UNSEEN = new Set(['draining', 'wrong-service', 'not-ready']);
-
-/** Why an answer is in truth a refusal that another replica may not share; `undefined` for a real answer. */
-function refusalIn(
-  status: number,
-  headers: readonly string[],
-  kind: RevisionRoute['kind'] | undefined,
-): string | undefined {
-  if (status === 421) return 'it answered 421';
-  if (status !== 503 || kind !== 'runtime') return undefined;
-  for (let index = 0; index < headers.length; index += 2) {
-    const value = headers[index + 1] ?? '';
-    if (headers[index]?.toLowerCase() === HEADERS.error && UNSEEN.has(value))
-      return `it answered 503 ${value}`;
-  }
-  return undefined;
 }
