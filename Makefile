@@ -4,6 +4,8 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 # onnxruntime-node brings its CPU engine in the package; its install script would only fetch CUDA.
 export ONNXRUNTIME_NODE_INSTALL := skip
+# It has a collector of usage data built in; the runtime turns it off for itself, this is for tests and benchmarks.
+export ORT_DISABLE_TELEMETRY := 1
 
 INSTALLED := node_modules/.package-lock.json
 

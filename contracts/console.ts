@@ -1,18 +1,5 @@
 import { z } from 'zod';
 
-/**
- * The controller's read-only JSON API, for the terminal and the web console:
- * `GET /api/services`, `/api/services/{namespace}/{name}`, `/api/revisions`, `/api/replicas`,
- * `/api/decisions`, `/api/cold-starts`; the last four take `?namespace=&service=`. Each answers `{items: […]}`.
- */
-export const conditionSchema = z.object({
-  type: z.string(),
-  status: z.enum(['True', 'False', 'Unknown']),
-  reason: z.string().optional(),
-  message: z.string().optional(),
-  lastTransitionTime: z.string().optional(),
-});
-
 export const serviceViewSchema = z.object({
   namespace: z.string(),
   name: z.string(),
@@ -75,6 +62,11 @@ export const decisionViewSchema = z.object({
 });
 export type DecisionView = z.infer<typeof decisionViewSchema>;
 
+/**
+ * The controller's read-only JSON API, for the terminal and the web console:
+ * `GET /api/services`, `/api/services/{namespace}/{name}`, `/api/revisions`, `/api/replicas`,
+ * `/api/decisions`, `/api/cold-starts`; the last four take `?namespace=&service=`. Each answers `{items: […]}`.
+ */
 export const API_PATHS = {
   services: '/api/services',
   revisions: '/api/revisions',

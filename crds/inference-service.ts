@@ -161,4 +161,3 @@ export const inferenceServiceSchema = fields({
 export type InferenceService = z.output<typeof inferenceServiceSchema>;
 /** A service as a manifest writes it. */
 export type InferenceServiceInput = z.input<typeof inferenceServiceSchema>;
-export type PredictorSpec = InferenceService['spec']['predictor'];

@@ -2,11 +2,6 @@ import { z } from 'zod';
 import { duration, fields, META_REFUSED, optional, quantity, refuse } from './fields.ts';
 import { scheduleSchema } from './schedules.ts';
 
-/** Requests at once per replica that the autoscaler aims at when neither the service nor the runtime says. */
-export const DEFAULT_CONCURRENCY_TARGET = 100;
-/** Requests per second per replica that the autoscaler aims at with `scaleMetric: rps`. */
-export const DEFAULT_RPS_TARGET = 200;
-
 const queueSchema = fields({
   maxRequests: z
     .int()

@@ -17,23 +17,11 @@ import { serviceWarnings } from './warnings.ts';
  * The single source of an InferenceService's types, defaults and validation. The CRD's YAML is generated from
  * the same schema (generate.ts), so that the API server and a folder of manifests refuse the same things.
  */
-export {
-  API_GROUP,
-  API_VERSION,
-  type InferenceService,
-  type InferenceServiceInput,
-  inferenceServiceSchema,
-  KIND,
-  MAX_NAME_LENGTH,
-  type PredictorSpec,
-} from './inference-service.ts';
-export type { ModelSpec } from './model.ts';
-export type { Container, EnvFromSource, EnvVar, Resources } from './pod-fields.ts';
-export { formatPath, type PathSegment, type Problem } from './problems.ts';
-export { canonicalJson, type RevisionSpec, revisionSpec } from './revision-spec.ts';
+export type { InferenceService } from './inference-service.ts';
+export type { Problem } from './problems.ts';
+export { canonicalJson, revisionSpec } from './revision-spec.ts';
 export { parseRuntimeArguments, type RuntimeArguments } from './runtime-arguments.ts';
-export { DEFAULT_CONCURRENCY_TARGET, DEFAULT_RPS_TARGET, type ScalingSpec } from './scaling.ts';
-export { type Condition, type InferenceServiceStatus, statusSchema } from './status.ts';
+export type { Condition, InferenceServiceStatus } from './status.ts';
 export { toManifest } from './to-manifest.ts';
 
 export type ParseResult =

@@ -45,7 +45,7 @@ export async function runProgram(
 }
 
 /** `$XDG_CACHE_HOME/pilotlight/models`, as the XDG base directory specification has it. */
-export function defaultCacheDir(environment: NodeJS.ProcessEnv): string {
+function defaultCacheDir(environment: NodeJS.ProcessEnv): string {
   return join(environment['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pilotlight', 'models');
 }
 

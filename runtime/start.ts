@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
+import type { Logger } from '../process/logger.ts';
 import type { AdminServer } from './admin/admin-server.ts';
 import { exitAtOnce } from './engine/instance.ts';
 import { processLimits } from './engine/process-limits.ts';
@@ -22,6 +23,17 @@ export interface Origin {
 /** As Knative's for a revision that says nothing. */
 const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
 
+async function followParent(
+  { path, graceMs }: { path: string; graceMs: number },
+  logger: Logger,
+): Promise<() => void> {
+  const { followLifeline } = await import('../process/lifeline.ts');
+  return followLifeline(path, graceMs, () => {
+    logger.warn({ path, graceMs }, 'the parent is gone, ending');
+    exitAtOnce(0);
+  });
+}
+
 /** Composes a runtime: see `runRuntime`. */
 export async function startRuntime(options: RuntimeOptions, origin: Origin): Promise<RunningRuntime> {
   const token = adminToken(options, origin);
@@ -37,6 +49,9 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
       import('./admin/model-metrics-registry.ts'),
     ]);
   const logger = createLogger('runtime');
+  // Before the ports: a parent that is gone by now must not leave a runtime that is still starting.
+  const letGoOfLifeline =
+    options.lifeline === undefined ? () => undefined : await followParent(options.lifeline, logger);
   const incarnation = randomUUID();
   const metrics = new ModelMetrics();
   const registry = createRegistry('runtime');
@@ -97,7 +112,6 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
     );
   }
 
-  let letGoOfLifeline = (): void => undefined;
   const stop = async (drainMs: number): Promise<void> => {
     letGoOfLifeline();
     const drained = await lifecycle.leave(drainMs);
@@ -107,14 +121,6 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
     await server.stop(0);
     await lifecycle.letGo();
   };
-  if (options.lifeline !== undefined) {
-    const { path, graceMs } = options.lifeline;
-    const { followLifeline } = await import('../process/lifeline.ts');
-    letGoOfLifeline = followLifeline(path, graceMs, () => {
-      logger.warn({ path, graceMs }, 'the parent is gone, ending');
-      exitAtOnce(0);
-    });
-  }
   if (options.record !== undefined) {
     writeRecord(options.record, {
       incarnation,

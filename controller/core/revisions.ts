@@ -58,7 +58,7 @@ export function applySpec(
 }
 
 /** `ocr` and 3 → `ocr-00003`, as Knative numbers them. */
-export function revisionName(service: string, number: number): string {
+function revisionName(service: string, number: number): string {
   return `${service}-${String(number).padStart(5, '0')}`;
 }
 
@@ -74,6 +74,17 @@ export function markReady(
   if (revision.everReady && revision.failure === undefined && isKnown) return revisions;
   const { failure: _past, ...kept } = revision;
   return replace(revisions, { ...kept, everReady: true, ...(identity !== undefined && { identity }) });
+}
+
+/**
+ * Forgets what the model's URI was resolved to: somebody has put another model in its place, and a revision of
+ * which no replica serves takes the one that is there.
+ */
+export function forgetIdentity(revisions: Revisions, name: string): Revisions {
+  const revision = findRevision(revisions, name);
+  if (revision?.identity === undefined) return revisions;
+  const { identity: _past, ...kept } = revision;
+  return replace(revisions, kept);
 }
 
 export function markFailed(

@@ -6,7 +6,7 @@ import type { ServiceSettings } from './service-settings.ts';
 import { nextStartMs, type StartTrouble } from './start-trouble.ts';
 
 /** Requests at once for a replica that doesn't say what it takes, such as a container of the user's own. */
-export const DEFAULT_ENDPOINT_CAPACITY = 100;
+const DEFAULT_ENDPOINT_CAPACITY = 100;
 
 export interface RouteInput {
   readonly uid: string;

@@ -3,7 +3,7 @@ import type { ResolvedService } from '../ports.ts';
 import { type AutoscalerSpec, resolveTargetCapacity } from './autoscaler/spec.ts';
 
 /** KServe's way to stop a service by hand: no replica, no cold start, and the manifest stays. */
-export const STOP_ANNOTATION = 'serving.kserve.io/stop';
+const STOP_ANNOTATION = 'serving.kserve.io/stop';
 
 /** What the engine reads of a service, in one place, so that the manifest's shape matters here alone. */
 export interface ServiceSettings {

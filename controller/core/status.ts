@@ -87,7 +87,7 @@ export function serviceStatus(
   };
 }
 
-export function totalCounts(input: Pick<StatusInput, 'revisions' | 'counts'>): ReplicaCounts {
+function totalCounts(input: Pick<StatusInput, 'revisions' | 'counts'>): ReplicaCounts {
   const total = { wanted: 0, ready: 0, starting: 0, draining: 0 };
   for (const { name } of input.revisions) {
     const counts = input.counts(name);
@@ -100,7 +100,7 @@ export function totalCounts(input: Pick<StatusInput, 'revisions' | 'counts'>): R
 }
 
 /** What a revision's model is doing, in KServe's words. */
-export function modelState(revision: StoredRevision, input: StatusInput): ModelState {
+function modelState(revision: StoredRevision, input: StatusInput): ModelState {
   const counts = input.counts(revision.name);
   if (counts.ready > 0) return 'Loaded';
   if (counts.starting > 0) return 'Loading';

@@ -2,7 +2,7 @@ import type { SpecialiseEvent, SpecialiseRequest } from '../../contracts/admin.t
 import { toPilotlightError } from '../../contracts/errors.ts';
 import { demandKey } from '../core/demand.ts';
 import { holdsSlot, isOwnedBy, type ReplicaRecord } from '../core/replica-record.ts';
-import { findRevision, markFailed, markReady } from '../core/revisions.ts';
+import { findRevision, forgetIdentity, markFailed, markReady } from '../core/revisions.ts';
 import { serviceSettings } from '../core/service-settings.ts';
 import { afterFailedStart, afterReady } from '../core/start-trouble.ts';
 import type { StoredRevision } from '../ports.ts';
@@ -214,10 +214,28 @@ function failed(
   changeRecord(context, id, { phase: 'removing' });
   // Before the replica goes, whose going has the service looked at: it must know by then not to try at once.
   // A standby that somebody else holds says nothing about this revision; another one is tried.
-  if (code !== 'claim-conflict') noteFailedStart(context, entry, revision, { code, message });
+  const isAnotherTry =
+    code === 'claim-conflict' || (code === 'model-changed' && tookNewModel(context, entry, revision));
+  if (!isAnotherTry) noteFailedStart(context, entry, revision, { code, message });
   dispose(context, record, { mayRecycle: isRuntimeAlive });
   context.reconcile(entry);
   context.reconcilePool();
+}
+
+/**
+ * A model file was overwritten where it lay. While replicas serve the old one a revision must not serve two
+ * models; when none does, the next start takes what is there.
+ *
+ * @returns whether a next start may go otherwise.
+ */
+function tookNewModel(context: EngineContext, entry: ServiceEntry, revision: string): boolean {
+  if (entry.revisions === undefined || hasReady(context, entry, revision)) return false;
+  const revisions = forgetIdentity(entry.revisions, revision);
+  if (revisions === entry.revisions) return false;
+  entry.revisions = revisions;
+  const message = `${revision}: the model at its URI is another one than before and is taken from now on`;
+  context.platform.recordEvent(entry.uid, { type: 'Warning', reason: 'ModelChanged', message });
+  return true;
 }
 
 /** Counts a failed start of a revision, and marks the revision failed when that is what it is. */

@@ -1,3 +1,4 @@
+import { demandKey } from '../core/demand.ts';
 import { planPool } from '../core/pool.ts';
 import { isOwnedBy } from '../core/replica-record.ts';
 import { planService, type RevisionNeed, type ServiceAction } from '../core/replicas.ts';
@@ -151,5 +152,17 @@ export function reconcilePool(context: EngineContext): void {
 
 /** Services that want replicas, those that have waited longest first. */
 export function reconcileLacking(context: EngineContext): void {
-  for (const entry of context.services.values()) if (entry.isLacking) context.reconcile(entry);
+  const nowMs = context.clock.nowMs();
+  const waited = (entry: ServiceEntry): number =>
+    Math.max(
+      0,
+      ...(entry.revisions ?? []).map(
+        ({ name }) => context.demand.now(demandKey(entry.uid, name), nowMs).oldestQueuedMs,
+      ),
+    );
+  [...context.services.values()]
+    .filter((entry) => entry.isLacking)
+    .map((entry) => ({ entry, waitedMs: waited(entry) }))
+    .sort((left, right) => right.waitedMs - left.waitedMs)
+    .forEach(({ entry }) => context.reconcile(entry));
 }

@@ -276,3 +276,28 @@ test('a model that can not be found is answered with the error, and tried again 
   activator.request('uid-ocr');
   await bench.clock.until(() => activator.answered === 1);
 });
+
+test('a model overwritten where it lies is taken by the next start, once no replica serves the old one', async () => {
+  let isOverwritten = false;
+  const changed = { code: 'model-changed' as const, message: 'it has another size' };
+  const other = new EngineBench(
+    { standbys: 2 },
+    {
+      outcomeOf: () => {
+        const failure = isOverwritten ? changed : undefined;
+        isOverwritten = false;
+        return { loadMs: 40, capacity: 4, ...(failure && { failure }) };
+      },
+    },
+  );
+  await other.warm();
+  other.world.apply(resolvedService('ocr', { scaling: SCALING }));
+  await other.clock.until(() => other.endpoints('uid-ocr').length === 1);
+  await other.clock.until(() => other.endpoints('uid-ocr').length === 0, 60_000, 100);
+  await other.clock.settle();
+  isOverwritten = true;
+  other.queue('uid-ocr', 'ocr-00001', 1);
+  await other.clock.until(() => other.endpoints('uid-ocr').length === 1, 1_000);
+  expect(isOverwritten).toBe(false);
+  expect(other.route('uid-ocr').revisions[0]?.failure).toBeUndefined();
+});

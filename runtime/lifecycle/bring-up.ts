@@ -25,7 +25,7 @@ export interface BringUpContext {
 }
 
 /** Loading this is left until a model is wanted; a standby does it as soon as its ports listen. */
-export const importStorage = (): Promise<typeof import('../storage/open-model.ts')> =>
+const importStorage = (): Promise<typeof import('../storage/open-model.ts')> =>
   import('../storage/open-model.ts');
 
 /**

@@ -29,7 +29,7 @@ export function orderFromOptions(
 }
 
 /** `AWS_ACCESS_KEY_ID` and its like; without a key the store is asked anonymously. */
-export function s3FromEnvironment(environment: Environment): S3Access {
+function s3FromEnvironment(environment: Environment): S3Access {
   const value = (name: string): string | undefined => environment[name] || undefined;
   const found: Record<string, string | undefined> = {
     endpoint: value('AWS_ENDPOINT_URL_S3') ?? value('AWS_ENDPOINT_URL'),

@@ -16,7 +16,7 @@ const MANIFEST_FILE = /^[^.].*\.(ya?ml|json)$/;
  * Reads all manifests of a folder (not of folders in it, as `kubectl apply -f` does) and resolves what the
  * services refer to: ConfigMaps, Secrets and ServiceAccounts of any file of the folder.
  */
-export async function scanFolder(folder: string): Promise<Scan> {
+async function scanFolder(folder: string): Promise<Scan> {
   const files = readdirSync(folder)
     .filter((name) => MANIFEST_FILE.test(name))
     .sort();

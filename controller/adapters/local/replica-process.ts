@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { getCompileCacheDir } from 'node:module';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { commandFlags } from '../../../process/command-flags.ts';
 import { identify, stillRuns } from '../../../process/process-identity.ts';
@@ -124,9 +125,11 @@ export function launch(
 
 /** The controller's environment without its own secrets: a replica may run a user's code. */
 function inheritedEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^PILOTLIGHT_.*TOKEN$/.test(name)),
-  );
+  const kept = Object.entries(process.env).filter(([name]) => !/^PILOTLIGHT_.*TOKEN$/.test(name));
+  // A child that reads its sources compiled from the start never loads the type stripper: 10 MB and 50 ms less.
+  const compileCache = getCompileCacheDir();
+  const cache = compileCache === undefined ? {} : { NODE_COMPILE_CACHE: dirname(compileCache) };
+  return { ...cache, ...Object.fromEntries(kept) };
 }
 
 function programArguments(
