@@ -40,7 +40,7 @@ format: $(INSTALLED) ## Write the format that `make check` wants
 generate: $(INSTALLED) ## Write the files that are generated from schemas
 	node crds/generate.ts
 
-bench: $(INSTALLED) ## Run a benchmark: make bench WHAT=cold-start (or warm, queue, scale, all)
+bench: $(INSTALLED) ## Run a benchmark: make bench WHAT=cold-start
 	@node bench/main.ts $(WHAT)
 
 clean: ## Remove what was installed and built

@@ -9,7 +9,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{contracts,crds,process,controller,activator,runtime,cli}/**/*.test.ts',
+            '{contracts,crds,process,controller,activator,runtime,cli,bench}/**/*.test.ts',
             'e2e/structure/**/*.test.ts',
           ],
           exclude,

@@ -5,10 +5,19 @@ import { type AddressInfo, createServer } from 'node:net';
  * it must still expect EADDRINUSE.
  */
 export async function freePort(host: string): Promise<number> {
+  return tryPort(host, 0);
+}
+
+/**
+ * Listens for a moment and stops again.
+ * @returns the port that was taken, for port 0.
+ * @throws Error with code EADDRINUSE or EACCES when the port can't be had.
+ */
+export async function tryPort(host: string, wanted: number): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port: 0 }, resolve);
+    server.listen({ host, port: wanted }, resolve);
   });
   const { port } = server.address() as AddressInfo;
   await new Promise<void>((resolve) => server.close(() => resolve()));

@@ -3,7 +3,7 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { commandFlags } from '../../process/command-flags.ts';
-import { freePort } from '../../process/free-port.ts';
+import { freePort, tryPort } from '../../process/free-port.ts';
 import { holdLifeline, socketPath } from '../../process/lifeline.ts';
 import type { Logger } from '../../process/logger.ts';
 import { ChildProgram } from './child-program.ts';
@@ -63,6 +63,8 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
   const cacheDir = resolve(options.cacheDir ?? defaultCacheDir());
   makeFolder(stateDir);
   makeFolder(cacheDir);
+  await needPort(options.host, options.port, '--port');
+  await needPort('127.0.0.1', options.apiPort, '--api-port');
   const lifeline = await holdLifeline(socketPath(stateDir, 'serve')).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EADDRINUSE') throw error;
     throw new UsageError(
@@ -133,6 +135,14 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
     await stop();
     throw error instanceof Error ? new UsageError(error.message) : error;
   }
+}
+
+/** Said before anything is started, in one line of its own. */
+async function needPort(host: string, port: number, flag: string): Promise<void> {
+  await tryPort(host, port).catch((error: NodeJS.ErrnoException) => {
+    const why = error.code === 'EADDRINUSE' ? 'is in use' : `can't be had (${error.code})`;
+    throw new UsageError(`port ${port} of ${host} ${why}: choose another with ${flag}`);
+  });
 }
 
 function makeFolder(path: string): void {

@@ -1,0 +1,27 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+
+/**
+ * What one would write without a platform, for comparison: a process that fetches the model, creates a session
+ * and answers. Arguments: URL of the model, file to keep it in, file with FP32 input, its shape, name of the input.
+ */
+const [, , url, modelPath, inputPath, shape, inputName] = process.argv;
+if (
+  url === undefined ||
+  modelPath === undefined ||
+  inputPath === undefined ||
+  shape === undefined ||
+  inputName === undefined
+) {
+  throw new Error('expected the URL, the two files, the shape and the name of the input');
+}
+
+const response = await fetch(url);
+if (!response.ok) throw new Error(`the model's server answered ${response.status}`);
+writeFileSync(modelPath, Buffer.from(await response.arrayBuffer()));
+const session = await InferenceSession.create(modelPath);
+const input = new Float32Array(new Uint8Array(readFileSync(inputPath)).buffer);
+const dims = shape.split('x').map(Number);
+const outputs = await session.run({ [inputName]: new Tensor('float32', input, dims) });
+const [output] = Object.values(outputs);
+process.stdout.write(`${JSON.stringify({ shape: output?.dims })}\n`);
