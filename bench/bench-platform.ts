@@ -65,3 +65,21 @@ function ticksOf(pid: number): number {
     return 0;
   }
 }
+
+export interface ProcessMemory {
+  /** VmRSS. */
+  readonly residentBytes: number;
+  /** VmHWM: the most that it has been. */
+  readonly peakBytes: number;
+}
+
+/** @throws Error when there is no such process. */
+export function memoryOf(pid: number): ProcessMemory {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const sizeBytes = (name: string): number => {
+    const kibibytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+    if (kibibytes === undefined) throw new Error(`process ${pid} tells no ${name}`);
+    return Number(kibibytes) * 1024;
+  };
+  return { residentBytes: sizeBytes('VmRSS'), peakBytes: sizeBytes('VmHWM') };
+}

@@ -7,6 +7,10 @@ import { toTable, writeResults } from './report.ts';
 /** Loaded when it is run: none of them pays for the imports of another. */
 const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }>>> = {
   'cold-start': () => import('./cold-start.ts'),
+  warm: () => import('./warm.ts'),
+  queue: () => import('./queue.ts'),
+  scale: () => import('./scale.ts'),
+  runtime: () => import('./runtime.ts'),
 };
 
 const DEFAULT_RESULTS = join(import.meta.dirname, 'results');
