@@ -2,6 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 const exclude = ['node_modules/**', 'coverage/**'];
 
+// ONNX Runtime has a collector of usage data built in; the runtime turns it off for itself.
+const env = { ORT_DISABLE_TELEMETRY: '1' };
+
 export default defineConfig({
   test: {
     projects: [
@@ -14,6 +17,7 @@ export default defineConfig({
           ],
           exclude,
           pool: 'forks',
+          env,
           testTimeout: 20_000,
         },
       },
@@ -23,6 +27,7 @@ export default defineConfig({
           include: ['e2e/local/**/*.test.ts'],
           exclude,
           pool: 'forks',
+          env,
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,

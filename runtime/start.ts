@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
 import type { Logger } from '../process/logger.ts';
-import type { AdminServer } from './admin/admin-server.ts';
+import type { AdminParts, AdminServer } from './admin/admin-server.ts';
 import { exitAtOnce } from './engine/instance.ts';
 import { processLimits } from './engine/process-limits.ts';
 import { trimMemory } from './engine/trim-memory.ts';
@@ -97,18 +97,18 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
       exitAtOnce(1);
     });
   };
+  const adminParts: AdminParts = {
+    contracts: () => import('../contracts/admin.ts'),
+    cachedModels: () => cachedModels(options.cacheDir),
+    metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    recycle,
+  };
   const admin = token === undefined ? undefined : await openAdmin(token);
 
   async function openAdmin(bearer: string): Promise<AdminServer> {
     const { openAdminServer } = await import('./admin/admin-server.ts');
-    const parts = {
-      contracts: () => import('../contracts/admin.ts'),
-      cachedModels: () => cachedModels(options.cacheDir),
-      metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
-      recycle,
-    };
     return onWantedPort(options.adminPort ?? 0, options.mode, (port) =>
-      openAdminServer({ host: options.host, port }, bearer, lifecycle, parts, logger),
+      openAdminServer({ host: options.host, port }, bearer, lifecycle, adminParts, logger),
     );
   }
 
@@ -132,7 +132,10 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   const running = { port: server.port, grpcPort: server.grpcPort, adminPort: admin?.port, stop };
   logger.info({ mode: options.mode, incarnation, port: server.port, adminPort: admin?.port }, 'listening');
   if (options.mode === 'standby') {
-    void prepareForClaim(lifecycle);
+    void prepareForClaim(lifecycle, async () => {
+      const { rehearseClaim } = await import('./lifecycle/rehearsal.ts');
+      await rehearseClaim({ ...options, limits: processLimits(), reserve }, adminParts, logger);
+    });
     return running;
   }
   const { orderFromOptions } = await import('./lifecycle/standalone-order.ts');
@@ -161,15 +164,8 @@ async function leaveAndReplace(
 }
 
 /** Loads what a claim needs and a waiting standby doesn't, so that no claim waits for it. */
-async function prepareForClaim(lifecycle: Lifecycle): Promise<void> {
-  await Promise.all([
-    import('../contracts/admin.ts').then(({ specialiseRequestSchema }) =>
-      specialiseRequestSchema.safeParse({}),
-    ),
-    import('./storage/open-model.ts'),
-    import('./lifecycle/stats-push.ts'),
-    import('./lifecycle/recycle.ts'),
-  ]);
+async function prepareForClaim(lifecycle: Lifecycle, rehearse: () => Promise<void>): Promise<void> {
+  await Promise.all([import('./lifecycle/stats-push.ts'), import('./lifecycle/recycle.ts'), rehearse()]);
   // Written when a process exits, which one that is replaced or killed never does.
   flushCompileCache();
   if (lifecycle.current.phase === 'standby') trimMemory();
