@@ -40,7 +40,7 @@ format: $(INSTALLED) ## Write the format that `make check` wants
 generate: $(INSTALLED) ## Write the files that are generated from schemas
 	node crds/generate.ts
 
-bench: $(INSTALLED) ## Run a benchmark: make bench WHAT=cold-start
+bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, warm, queue, scale, runtime or all
 	@node bench/main.ts $(WHAT)
 
 clean: ## Remove what was installed and built

@@ -94,13 +94,14 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
     row({
       metric: `throughput loss, ${CONNECTIONS} connections`,
       unit: '%',
-      value: lossPercent(directPerSecond, proxiedPerSecond),
+      value: median(lossesPercent(closed)),
       goal: '<= 25',
     }),
     ...latencies(`${CONNECTIONS} connections at ${ratePerSecond} requests/s`, paced, '<= 0.5'),
     ...latencies('1 connection', single, '<= 0.5'),
-    // Every connection waits for the fifteen others: this says again what the throughput says.
-    ...latencies(`${CONNECTIONS} connections, saturated`, closed),
+    // Every connection waits for the fifteen others, so this says again what the throughput says. The goal says
+    // 16 connections and nothing about a rate: it is held against this row too, not only against the easier ones.
+    ...latencies(`${CONNECTIONS} connections, saturated`, closed, '<= 0.5'),
     row({
       metric: 'CPU of the load generator, saturated, at most',
       unit: '% of a core',
@@ -113,6 +114,13 @@ const WAYS = ['direct', 'proxied'] as const;
 const perSecond = ({ succeeded, durationMs }: LoadOutcome): number => (succeeded / durationMs) * 1000;
 const medianMs = ({ latenciesMs }: LoadOutcome): number => median(latenciesMs);
 const cpuPercent = ({ cpuMs, durationMs }: LoadOutcome): number => (cpuMs / durationMs) * 100;
+
+/** One loss a pair of neighbouring rounds: what slows both of a pair down cancels out. */
+const lossesPercent = ({ direct, proxied }: Rounds): number[] =>
+  direct.flatMap((alone, round) => {
+    const through = proxied[round];
+    return through === undefined ? [] : [lossPercent(perSecond(alone), perSecond(through))];
+  });
 
 export const benchmark: Benchmark = {
   summary: 'through the activator against the runtime alone, a model of about 1 ms',
