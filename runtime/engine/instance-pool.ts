@@ -26,6 +26,8 @@ export interface InstancePoolOptions {
   onTrouble: (error: PilotlightError) => void;
   /** No instance is left and none could be made: the model can't serve any more. */
   onBroken: (error: PilotlightError) => void;
+  /** What a provisional instance is still good for once it serves no more; it ends when this is over. Must not reject. */
+  onDismissed?: ((instance: Instance) => Promise<void>) | undefined;
   onInference?: (queuedMs: number, computeMs: number, inputs: readonly Tensor[]) => void;
 }
 
@@ -193,7 +195,9 @@ export class InstancePool {
     if (provisional === undefined || !this.#all.delete(provisional)) return;
     const index = this.#idle.indexOf(provisional);
     if (index !== -1) this.#idle.splice(index, 1);
-    this.#retire(provisional);
+    const { onDismissed } = this.#options;
+    if (index === -1 || onDismissed === undefined) this.#retire(provisional);
+    else this.#leave(onDismissed(provisional).then(() => provisional.retire()));
   }
 
   #free(instance: Instance): void {
@@ -212,7 +216,11 @@ export class InstancePool {
   }
 
   #retire(instance: Instance): void {
-    const leaving = instance.retire().finally(() => this.#leaving.delete(leaving));
+    this.#leave(instance.retire());
+  }
+
+  #leave(over: Promise<void>): void {
+    const leaving = over.finally(() => this.#leaving.delete(leaving));
     this.#leaving.add(leaving);
   }
 

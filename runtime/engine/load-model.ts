@@ -1,11 +1,12 @@
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
 import type { LoadedModel } from '../ports.ts';
+import type { CompiledGraphs } from './compiled-graphs.ts';
 import type { Instance, SessionMetadata } from './instance.ts';
 import { InstancePool } from './instance-pool.ts';
 import { doesNotFit, fittingInstances } from './memory-fit.ts';
 import type { ProcessLimits } from './process-limits.ts';
-import { planSessions, type SessionPlan, type SessionPlans } from './session-options.ts';
+import { compilePlan, planSessions, type SessionPlan, type SessionPlans } from './session-options.ts';
 import { signatureOf } from './signature.ts';
 import { warmUpInputs } from './warm-up-input.ts';
 import type { WorkerReserve } from './worker-reserve.ts';
@@ -31,6 +32,8 @@ export interface LoadModelOptions {
   signal: AbortSignal;
   observer: LoadObserver;
   hangGraceMs?: number;
+  /** Where graphs are kept that were optimised before; absent: each start begins with the model as it is. */
+  compiled?: CompiledGraphs | undefined;
 }
 
 /** What goes on while a model loads and serves; nothing is awaited. */
@@ -39,6 +42,8 @@ export interface LoadObserver {
   warmed: (warmUpMs: number) => void;
   /** The made-up run was left out or failed: not a failure of the model. */
   warmUpSkipped: (reason: string) => void;
+  /** The optimised graph could not be kept for the next start. */
+  notCompiled?: (reason: string) => void;
   /** An instance was lost or could not be made; the model serves on. */
   trouble: (error: PilotlightError) => void;
   /** No instance is left: the model serves no more. */
@@ -65,7 +70,8 @@ const WAITING_BYTES = 512 * 1024 * 1024;
 export async function loadModel(options: LoadModelOptions): Promise<ModelHandle> {
   const { signal, observer } = options;
   signal.throwIfAborted();
-  const plans = planSessions(options, options.sizeBytes);
+  const compiledPath = await options.compiled?.find(options.files);
+  const plans = planSessions({ ...options, compiledPath }, options.sizeBytes);
   const need = {
     sizeBytes: options.sizeBytes,
     mapped: plans.settled.mapped,
@@ -81,7 +87,11 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
   const oneMore = { ...need, instances: fitting + 1 };
   const quick = !options.warmUp && fittingInstances(oneMore) > fitting;
   try {
-    const { metadata, provisional } = await createFirst(first, plans, quick, signal);
+    const { metadata, provisional, isUnusable } = await createFirst(first, plans, quick, signal);
+    if (isUnusable && compiledPath !== undefined) void options.compiled?.remove(options.files);
+    // For a while there are three sessions: the one that answered, the settled one, and the one that is saved.
+    const hasRoom = fittingInstances({ ...need, instances: fitting + 2 }) > fitting + 1;
+    const isToCompile = options.compiled !== undefined && compiledPath === undefined && hasRoom;
     observer.created(metadata.createMs);
     const signature = signatureOf(metadata.inputs, metadata.outputs);
     if (options.warmUp) await unlessAborted(warmUp(first, warmUpInputs(signature), observer), signal);
@@ -94,6 +104,7 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
       onTrouble: observer.trouble,
       onBroken: observer.broken,
       onInference: observer.inference,
+      onDismissed: isToCompile ? (instance) => compile(instance, options) : undefined,
     });
     void pool.grow(options.reserve.takeAll());
     return {
@@ -118,15 +129,30 @@ async function createFirst(
   plans: SessionPlans,
   quick: boolean,
   signal: AbortSignal,
-): Promise<{ metadata: SessionMetadata; provisional: boolean }> {
+): Promise<{ metadata: SessionMetadata; provisional: boolean; isUnusable: boolean }> {
   const create = (plan: SessionPlan): Promise<SessionMetadata> =>
     unlessAborted(instance.create(plan), signal);
-  if (!quick) return { metadata: await create(plans.settled), provisional: false };
+  if (!quick) return { metadata: await create(plans.settled), provisional: false, isUnusable: false };
   try {
-    return { metadata: await create(plans.first), provisional: plans.first !== plans.settled };
+    return { metadata: await create(plans.first), provisional: true, isUnusable: false };
   } catch (error) {
     if (signal.aborted || instance.lost) throw error;
-    return { metadata: await create(plans.settled), provisional: false };
+    return { metadata: await create(plans.settled), provisional: false, isUnusable: true };
+  }
+}
+
+/**
+ * Saves the optimised graph for the next start, in a worker that serves no more. What can't be compiled or kept
+ * costs nothing but that start's time.
+ */
+async function compile(instance: Instance, options: LoadModelOptions): Promise<void> {
+  try {
+    await options.compiled?.add(options.files, options.sizeBytes, async (graphPath) => {
+      await instance.create(compilePlan(options, graphPath));
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    options.observer.notCompiled?.(reason);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { SpecialiseEvent } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { planThreads } from '../core/threads.ts';
+import { CompiledGraphs } from '../engine/compiled-graphs.ts';
 import { type LoadObserver, loadModel, type ModelHandle, unlessAborted } from '../engine/load-model.ts';
 import type { ProcessLimits } from '../engine/process-limits.ts';
 import type { WorkerReserve } from '../engine/worker-reserve.ts';
@@ -75,6 +76,7 @@ export async function bringUp(
       warmUp: order.warmUp === 'run',
       limits: context.limits,
       reserve: context.reserve,
+      compiled: new CompiledGraphs(context.cacheDir),
       signal,
       observer: {
         ...observer,

@@ -263,6 +263,8 @@ export class Lifecycle implements Engine {
       warmed: () => tell('warmed'),
       warmUpSkipped: (reason) =>
         logger.info({ model: order.name, reason }, 'no warm-up run; the first request will be slower'),
+      notCompiled: (reason) =>
+        logger.info({ model: order.name, reason }, 'the optimised graph was not kept for the next start'),
       trouble: (error) =>
         logger.error(
           { model: order.name, code: error.code, err: error },
