@@ -10,11 +10,9 @@ export interface ProcessIdentity {
 /** Identity of a living process, or undefined when there is none with that pid. */
 export function identify(pid: number): ProcessIdentity | undefined {
   if (!isAlive(pid)) return undefined;
-  const fields = statFields(pid);
-  if (fields === undefined) return { pid };
-  // A zombie has ended; only its parent has not looked yet.
-  if (fields.state === 'Z' || fields.state === 'X') return undefined;
-  return { pid, startTimeTicks: fields.startTimeTicks };
+  const state = processState(pid);
+  if (state === undefined) return { pid };
+  return state.ended ? undefined : { pid, startTimeTicks: state.startTimeTicks };
 }
 
 /** Whether the very process that was identified before still runs. `execve` keeps pid and start time. */
@@ -33,16 +31,18 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function statFields(pid: number): { state: string; startTimeTicks: number } | undefined {
+/** What /proc says of a process, or undefined without one or without /proc. An ended one waits for its parent. */
+export function processState(pid: number): { ended: boolean; startTimeTicks: number } | undefined {
   let text: string;
   try {
-    text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    text = readFileSync(`/proc/${pid}/stat`, 'latin1');
   } catch {
     return undefined;
   }
   // The second field is the command in parentheses and may hold spaces: count from the last parenthesis.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const state = fields[0];
   const startTimeTicks = Number(fields[19]);
-  return state === undefined || !Number.isFinite(startTimeTicks) ? undefined : { state, startTimeTicks };
+  return Number.isFinite(startTimeTicks)
+    ? { ended: /^[ZX]/.test(fields[0] ?? ''), startTimeTicks }
+    : undefined;
 }

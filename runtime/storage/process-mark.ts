@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import { z } from 'zod';
+import { processState } from '../../process/process-identity.ts';
 
 export const processMarkSchema = z.object({
   pid: z.number().int(),
@@ -31,7 +32,7 @@ let own: ProcessMark | undefined;
 export function ownMark(): ProcessMark {
   own ??= {
     pid: process.pid,
-    startTime: processState(process.pid)?.startTime ?? '',
+    startTime: startTimeOf(processState(process.pid)),
     pidNamespace: quietly(() => readlinkSync('/proc/self/ns/pid')) ?? '',
     bootId: bootId(),
     image: sharedImage(),
@@ -60,15 +61,11 @@ export function isGone(mark: ProcessMark | undefined, heartbeatAgeMs: number): b
   if (mark.pid === self.pid && mark.startTime === self.startTime) return mark.image !== self.image;
   const state = processState(mark.pid);
   if (state === undefined) return !existsWithoutProc(mark.pid);
-  return state.startTime !== mark.startTime || state.ended || heartbeatAgeMs > FORGOTTEN_MS;
+  return startTimeOf(state) !== mark.startTime || state.ended || heartbeatAgeMs > FORGOTTEN_MS;
 }
 
-/** Field 3 (state) and 22 (start time) of /proc/pid/stat; the name in field 2 may hold spaces and brackets. */
-function processState(pid: number): { startTime: string; ended: boolean } | undefined {
-  const stat = quietly(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  if (stat === undefined) return undefined;
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return { startTime: fields[19] ?? '', ended: fields[0] === 'Z' || fields[0] === 'X' };
+function startTimeOf(state: { startTimeTicks: number } | undefined): string {
+  return state === undefined ? '' : String(state.startTimeTicks);
 }
 
 /** macOS and others without /proc. */
