@@ -95,6 +95,11 @@ export class Dispatcher {
     ticket.endpoint?.worked();
   }
 
+  /** An inference of the ticket succeeded: its endpoint's pace says whether it may have a request ahead. */
+  inferred(ticket: Ticket, nowMs: number): void {
+    ticket.endpoint?.inferred(nowMs - ticket.placedAtMs);
+  }
+
   /**
    * The endpoint refused or broke before it did any work: the request gives its permit back and goes to
    * another one, or waits before all others. Those that come back don't count against the bounds of the
@@ -164,7 +169,10 @@ export class Dispatcher {
   }
 
   #pick(revision: RevisionState, nowMs: number): EndpointState | undefined {
-    return pickOfTwo(revision.endpoints, (endpoint) => endpoint.hasRoom(nowMs), this.#random);
+    return (
+      pickOfTwo(revision.endpoints, (endpoint) => endpoint.hasRoom(nowMs), this.#random) ??
+      pickOfTwo(revision.endpoints, (endpoint) => endpoint.hasRoomAhead, this.#random)
+    );
   }
 
   #place(ticket: Ticket, revision: RevisionState, endpoint: EndpointState, nowMs: number): void {

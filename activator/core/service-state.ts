@@ -66,6 +66,7 @@ export class ServiceState {
           this.endpoints.set(endpoint.id, state);
         }
         state.capacity = endpoint.capacity;
+        state.queuesItself = revisionRoute.kind === 'runtime';
         state.listed = true;
         return state;
       });

@@ -150,6 +150,9 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     if (refusedAs !== undefined && this.#retry('misdirected', refusedAs)) return;
     const nowMs = this.#context.now();
     this.#context.dispatcher.worked(ticket);
+    if (status === 200 && isInferenceCall(this.#caller.method, this.#path)) {
+      this.#context.dispatcher.inferred(ticket, nowMs);
+    }
     this.#noteColdAnswer(ticket, nowMs);
     this.#state = 'answering';
     this.#status = status;
