@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { followLifeline } from '../process/lifeline.ts';
 import { createLogger } from '../process/logger.ts';
 import { stopOnSignals } from '../process/shutdown.ts';
@@ -29,6 +30,8 @@ async function main(): Promise<void> {
   const { port, metricsPort } = activator;
   process.stdout.write(`${JSON.stringify({ listening: { port, metricsPort } })}\n`);
   stopOnSignals(logger, () => activator.stop(), (options.drainMs ?? 0) + CLOSE_MS);
+  // Written at an orderly exit otherwise, which one that is killed never has.
+  flushCompileCache();
 }
 
 if (import.meta.main) {

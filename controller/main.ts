@@ -1,5 +1,5 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { enableCompileCache } from 'node:module';
+import { enableCompileCache, flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { STATS_PATH } from '../contracts/stats.ts';
 import { followLifeline, holdLifeline, socketPath } from '../process/lifeline.ts';
@@ -127,6 +127,8 @@ async function main(argv: readonly string[]): Promise<void> {
     const running = await runController(settings, token, logger);
     stopOnSignals(logger, () => running.stop('remove'), STOP_LIMIT_MS);
     process.stdout.write(`${JSON.stringify({ listening: { apiPort: running.apiPort } })}\n`);
+    // Written at an orderly exit otherwise, which one that is killed never has.
+    flushCompileCache();
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'EADDRINUSE')

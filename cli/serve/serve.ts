@@ -3,6 +3,7 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { commandFlags } from '../../process/command-flags.ts';
+import { compileCacheEnvironment } from '../../process/compile-cache.ts';
 import { freePort, tryPort } from '../../process/free-port.ts';
 import { holdLifeline, socketPath } from '../../process/lifeline.ts';
 import type { Logger } from '../../process/logger.ts';
@@ -75,7 +76,7 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
   // The controller tells people the URL of the activator, which starts after it.
   const requestPort = options.port === 0 ? await freePort(options.host) : options.port;
   const token = randomBytes(24).toString('base64url');
-  const env = { ...process.env, PILOTLIGHT_ACTIVATOR_TOKEN: token };
+  const env = { ...compileCacheEnvironment(), ...process.env, PILOTLIGHT_ACTIVATOR_TOKEN: token };
   const { logDescriptor } = options;
   const program = (room: string): string => join(import.meta.dirname, '../..', room, 'main.ts');
 
