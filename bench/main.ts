@@ -1,3 +1,4 @@
+import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Benchmark } from './benchmark.ts';
@@ -12,6 +13,8 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }
   scale: () => import('./scale.ts'),
   runtime: () => import('./runtime.ts'),
 };
+
+enableCompileCache();
 
 const DEFAULT_RESULTS = join(import.meta.dirname, 'results');
 

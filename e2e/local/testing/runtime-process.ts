@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
 
 const MAIN = fileURLToPath(new URL('../../../runtime/main.ts', import.meta.url));
 
@@ -38,7 +39,8 @@ export function startStandby(cacheDir: string, adminToken: string): Promise<Runt
 async function start(more: string[], environment: Record<string, string>): Promise<RuntimeProcess> {
   const child = spawn(process.execPath, [MAIN, '--port', '0', '--grpc-port', '0', ...more], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn', ...environment },
+    // As the platform starts it: its sources come compiled.
+    env: { ...compileCacheEnvironment(), ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn', ...environment },
   });
   const exited = once(child, 'exit');
   let said = '';
