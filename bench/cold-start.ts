@@ -19,6 +19,8 @@ const PAPER_MS = 278;
 interface MeasuredStart {
   /** The client's stopwatch. */
   readonly clientMs: number;
+  /** The same stopwatch at the head of the answer, where the platform's last phase ends. */
+  readonly firstByteMs: number;
   readonly record: ColdStart;
 }
 
@@ -54,7 +56,7 @@ async function measure(
     if (record.via !== via || !record.cached) {
       throw new Error(`expected a start via ${via} with the model in the cache: ${JSON.stringify(record)}`);
     }
-    starts.push({ clientMs: answer.totalMs, record });
+    starts.push({ clientMs: answer.totalMs, firstByteMs: answer.firstByteMs, record });
   }
   return starts;
 }
@@ -91,9 +93,9 @@ function phaseRows(starts: readonly MeasuredStart[]): Row[] {
 }
 
 function phaseDeviations(starts: readonly MeasuredStart[]): number[] {
-  return starts.map(({ clientMs: totalMs, record }) => {
+  return starts.map(({ firstByteMs, record }) => {
     const sumMs = Object.values(record.phasesMs).reduce((sum, phaseMs) => sum + phaseMs, 0);
-    return deviationPercent(totalMs, sumMs);
+    return deviationPercent(firstByteMs, sumMs);
   });
 }
 
@@ -113,6 +115,11 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
   return [
     row({ metric: 'through a standby, p50', unit: 'ms', value: p50, goal: '<= 100', ...plainPeer }),
     row({
+      metric: 'through a standby, to the head of the answer, p50',
+      unit: 'ms',
+      value: median(standby.map(({ firstByteMs }) => firstByteMs)),
+    }),
+    row({
       metric: 'through a standby, p95',
       unit: 'ms',
       value: quantile(clientMs(standby), 0.95),
@@ -126,7 +133,7 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
       peerValue: PAPER_MS,
     }),
     row({
-      metric: 'phases against the client, p50 of the difference',
+      metric: 'phases against the client at the head of the answer, p50 of the difference',
       unit: '%',
       value: median(phaseDeviations(standby)),
       goal: '<= 5',

@@ -132,9 +132,13 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   const running = { port: server.port, grpcPort: server.grpcPort, adminPort: admin?.port, stop };
   logger.info({ mode: options.mode, incarnation, port: server.port, adminPort: admin?.port }, 'listening');
   if (options.mode === 'standby') {
-    void prepareForClaim(lifecycle, async () => {
+    const isWaiting = (): boolean => lifecycle.current.phase === 'standby';
+    void prepareForClaim(isWaiting, async () => {
       const { rehearseClaim } = await import('./lifecycle/rehearsal.ts');
       await rehearseClaim({ ...options, limits: processLimits(), reserve }, adminParts, logger);
+      if (!isWaiting()) return;
+      const { rehearseServing } = await import('./server/rehearsal.ts');
+      await rehearseServing(logger);
     });
     return running;
   }
@@ -163,12 +167,23 @@ async function leaveAndReplace(
   replaceProcess({ ...origin, arguments: standbyArguments(options, next) });
 }
 
-/** Loads what a claim needs and a waiting standby doesn't, so that no claim waits for it. */
-async function prepareForClaim(lifecycle: Lifecycle, rehearse: () => Promise<void>): Promise<void> {
-  await Promise.all([import('./lifecycle/stats-push.ts'), import('./lifecycle/recycle.ts'), rehearse()]);
+/** Time for whoever waits for this standby to find it first: a claim that comes at once isn't kept by a rehearsal. */
+const REHEARSAL_DELAY_MS = 200;
+
+/** Loads what a claim needs and a waiting standby doesn't, and tries it, so that no claim waits for it. */
+async function prepareForClaim(isWaiting: () => boolean, rehearse: () => Promise<void>): Promise<void> {
+  await Promise.all([
+    import('../contracts/admin.ts'),
+    import('./storage/open-model.ts'),
+    import('./lifecycle/stats-push.ts'),
+    import('./lifecycle/recycle.ts'),
+  ]);
+  await new Promise((resolve) => setTimeout(resolve, REHEARSAL_DELAY_MS));
+  if (!isWaiting()) return;
+  await rehearse();
   // Written when a process exits, which one that is replaced or killed never does.
   flushCompileCache();
-  if (lifecycle.current.phase === 'standby') trimMemory();
+  if (isWaiting()) trimMemory();
 }
 
 async function cachedModels(cacheDir: string): Promise<string[]> {

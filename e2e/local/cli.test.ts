@@ -189,7 +189,7 @@ describe('infer against a runtime on its own', () => {
     );
     expect({ code, out }).toEqual({ code: 0, out: '' });
     const scores = readNpy(readFileSync(file));
-    expect(scores).toMatchObject({ datatype: 'FP32', shape: [1, 47, 6625] });
+    expect(scores).toMatchObject({ datatype: 'FP32', shape: [1, 39, 6625] });
   });
 
   test('a JSON request goes as it is, from a file and from standard input', async () => {

@@ -2,7 +2,7 @@ import type { ModelIdentity } from '../../contracts/admin.ts';
 import { ModelChangedError, ModelDigestMismatchError, ModelTooLargeError } from './errors.ts';
 import { externalFilesOf, resolveExternal } from './external-files.ts';
 import { sha256OfFile } from './fetch-file.ts';
-import { fileIdentity, sameFile } from './identity.ts';
+import { checkIdentity, fileIdentity, sameFile } from './identity.ts';
 import { decideLayout } from './layout.ts';
 import { FileSource } from './sources/file.ts';
 import type { StorageLimits } from './storage-types.ts';
@@ -21,6 +21,8 @@ export async function openLocal(request: {
 }): Promise<{ modelPath: string; files: string[]; identity: ModelIdentity }> {
   const { sha256, limits, signal } = request;
   const source = new FileSource(request.path, limits);
+  const known = await openKnown(source, request);
+  if (known !== undefined) return known;
   const { single, files: listed } = await source.list(signal);
   const { model } = decideLayout(listed, { label: source.label, single, version: request.version });
   const modelPath = source.localPath(model.path);
@@ -42,6 +44,40 @@ export async function openLocal(request: {
   const identity = { files: all.map((file, index) => fileIdentity(file, index === 0 ? sha256 : undefined)) };
   if (request.identity !== undefined) refuseChanged(request.identity, identity, source.label);
   return { modelPath, files: all.map((file) => source.localPath(file.path)), identity };
+}
+
+/**
+ * A model that was looked through before and is as it was: same sizes, same times of change. The look at its
+ * layout and for its external data is 8 ms for a model of 10 MB in a fresh process, and finds the same again.
+ *
+ * @returns undefined where anything is different or unknown; the whole look then says what.
+ */
+async function openKnown(
+  source: FileSource,
+  {
+    identity,
+    sha256,
+    signal,
+  }: { identity: ModelIdentity | undefined; sha256: string | undefined; signal: AbortSignal },
+): Promise<{ modelPath: string; files: string[]; identity: ModelIdentity } | undefined> {
+  const [model] = identity?.files ?? [];
+  if (identity === undefined || model === undefined) return undefined;
+  if (sha256 !== undefined && sha256 !== model.sha256) return undefined;
+  checkIdentity(identity);
+  const found = await source
+    .statKnown(
+      identity.files.map(({ path }) => path),
+      signal,
+    )
+    .catch(() => []);
+  signal.throwIfAborted();
+  const isSame = identity.files.every((file, index) => {
+    const now = found[index];
+    return now !== undefined && file.version !== undefined && sameFile(file, fileIdentity(now, file.sha256));
+  });
+  if (!isSame) return undefined;
+  const files = identity.files.map(({ path }) => source.localPath(path));
+  return { modelPath: source.localPath(model.path), files, identity };
 }
 
 function refuseChanged(expected: ModelIdentity, found: ModelIdentity, label: string): void {

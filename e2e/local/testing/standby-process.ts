@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admin.ts';
+import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
 import { type Called, call } from './http-call.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -30,7 +31,14 @@ export class TestProcess {
   constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.child = spawn(process.execPath, [RUNTIME_MAIN, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, PILOTLIGHT_LOG_LEVEL: 'info', PILOTLIGHT_ADMIN_TOKEN: ADMIN_TOKEN, ...env },
+      env: {
+        // As the platform starts it: its sources come compiled.
+        ...compileCacheEnvironment(),
+        ...process.env,
+        PILOTLIGHT_LOG_LEVEL: 'info',
+        PILOTLIGHT_ADMIN_TOKEN: ADMIN_TOKEN,
+        ...env,
+      },
     });
     this.exited = once(this.child, 'close');
     this.child.stdout?.on('data', (chunk: Buffer) => {

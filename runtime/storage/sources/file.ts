@@ -41,6 +41,13 @@ export class FileSource implements ModelSource {
     return { single: false, files: await Promise.all(files) };
   }
 
+  /** The files of an identity as they are now, without listing what else there is. @throws as `stat` */
+  async statKnown(paths: readonly string[], signal: AbortSignal): Promise<StoredFile[]> {
+    const found = await onDisk(this.path, () => stat(this.path));
+    this.root = found.isDirectory() ? this.path : dirname(this.path);
+    return Promise.all(paths.map((path) => this.stat(path, signal)));
+  }
+
   /** Where a listed file lies. */
   localPath(path: string): string {
     return join(this.root, path);
