@@ -28,7 +28,8 @@ export default defineConfig({
           exclude,
           pool: 'forks',
           env,
-          fileParallelism: false,
+          // Two at a time: they wait for windows and deadlines more than they work, and two cores are soon full.
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
