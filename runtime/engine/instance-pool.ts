@@ -196,8 +196,14 @@ export class InstancePool {
     const index = this.#idle.indexOf(provisional);
     if (index !== -1) this.#idle.splice(index, 1);
     const { onDismissed } = this.#options;
-    if (index === -1 || onDismissed === undefined) this.#retire(provisional);
-    else this.#leave(onDismissed(provisional).then(() => provisional.retire()));
+    if (onDismissed === undefined) this.#retire(provisional);
+    else this.#leave(this.#lastUse(provisional, onDismissed));
+  }
+
+  async #lastUse(instance: Instance, use: (instance: Instance) => Promise<void>): Promise<void> {
+    await instance.whenIdle();
+    if (this.#closed === undefined && !instance.lost) await use(instance);
+    await instance.retire();
   }
 
   #free(instance: Instance): void {

@@ -122,6 +122,11 @@ export class Instance {
     return answer;
   }
 
+  /** Resolves when what it does now is over, well or badly. */
+  async whenIdle(): Promise<void> {
+    await this.#idle;
+  }
+
   /**
    * Ends the worker once it is idle; resolves when its thread is gone.
    *
