@@ -25,11 +25,24 @@ export default defineConfig({
         test: {
           name: 'local',
           include: ['e2e/local/**/*.test.ts'],
-          exclude,
+          exclude: [...exclude, 'e2e/local/**/*.alone.test.ts'],
           pool: 'forks',
           env,
           // Two at a time: they wait for windows and deadlines more than they work, and two cores are soon full.
           maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          // What has to be over within a time that users are promised.
+          name: 'alone',
+          include: ['e2e/local/**/*.alone.test.ts'],
+          exclude,
+          pool: 'forks',
+          env,
+          fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

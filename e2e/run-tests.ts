@@ -10,7 +10,7 @@ import { z } from 'zod';
  * Runs all tests and ends with one line, `N passed, N failed`. A skipped test counts as missing and is named
  * with its reason; a process that a test left behind counts as a failure.
  */
-const PROJECTS = ['unit', 'local'];
+const PROJECTS = ['unit', 'local', 'alone'];
 /** In the environment of every process that a test starts, which is how those left behind are found. */
 const MARK = 'PILOTLIGHT_TEST_RUN';
 

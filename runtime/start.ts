@@ -178,10 +178,11 @@ async function prepareForClaim(isWaiting: () => boolean, rehearse: () => Promise
     import('./lifecycle/stats-push.ts'),
     import('./lifecycle/recycle.ts'),
   ]);
+  // Written when a process exits, which one that is replaced or killed never does.
+  flushCompileCache();
   await new Promise((resolve) => setTimeout(resolve, REHEARSAL_DELAY_MS));
   if (!isWaiting()) return;
   await rehearse();
-  // Written when a process exits, which one that is replaced or killed never does.
   flushCompileCache();
   if (isWaiting()) trimMemory();
 }

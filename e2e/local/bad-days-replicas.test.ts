@@ -11,7 +11,7 @@ import { TestPlatform } from './testing/platform.ts';
 import { waitFor } from './testing/wait-for.ts';
 
 const AT_ZERO = { scaling: { initialScale: 0 }, predictor: { maxReplicas: 1 } };
-const IMPATIENT = { ...AT_ZERO, scaling: { initialScale: 0, startTimeout: '2s' } };
+const IMPATIENT = { ...AT_ZERO, scaling: { initialScale: 0, startTimeout: '4s' } };
 const models = new ModelFolder();
 let store: ModelStore;
 let platform: TestPlatform;
@@ -160,20 +160,26 @@ describe.concurrent('a model that can’t be loaded', () => {
   );
 
   it('slower than the start timeout: the caller is told in time, with the phase', async () => {
+    // Its 4 s are for its own load, not for the tests before it to give a standby back.
+    await platform.waitForStandbys(1);
     const beganMs = performance.now();
     const answer = await platform.infer('slow', zeros());
-    expect(performance.now() - beganMs).toBeLessThan(6_000);
+    expect(performance.now() - beganMs).toBeLessThan(10_000);
     const text = await answer.text();
     expect([503, 504]).toContain(answer.status);
     expect(text).toMatch(/fetching the model|model-load-timeout/);
     const service = await platform.waitForService('slow', 'has failed', ({ state }) => state === 'Failed');
     expect(service.message).toContain('model-load-timeout');
-    expect(service.message).toMatch(/2000 ms|2 s/);
+    expect(service.message).toMatch(/4000 ms|4 s/);
     store.release('slow.onnx');
-    const healed = await waitFor('it loads once the store is quick', async () => {
-      const again = await platform.infer('slow', zeros());
-      return again.status === 200 && again;
-    });
+    const healed = await waitFor(
+      'it loads once the store is quick',
+      async () => {
+        const again = await platform.infer('slow', zeros());
+        return again.status === 200 && again;
+      },
+      60_000,
+    );
     expect(await markOf(healed)).toBe(5);
   });
 });

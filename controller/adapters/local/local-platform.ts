@@ -14,6 +14,7 @@ import type {
   StoredRevision,
 } from '../../ports.ts';
 import { watchFolder } from './manifest-folder.ts';
+import { openConnections } from './open-connections.ts';
 import type { Command, LaunchSettings } from './replica-process.ts';
 import { ReplicaProcesses } from './replica-processes.ts';
 import {
@@ -36,6 +37,9 @@ export interface LocalPlatformOptions {
   clock: Clock;
   logger: Logger;
 }
+
+/** How often a server that drains is looked at. */
+const LOOK_AT_CONNECTIONS_MS = 100;
 
 /**
  * The `Platform` of one machine: manifests are files of a folder, replicas are child processes, what
@@ -113,9 +117,25 @@ export class LocalPlatform implements Platform {
   }
 
   async drain(id: string, claimId: string, deadlineMs: number): Promise<boolean> {
+    const foreign = this.#replicas.foreignPort(id);
+    if (foreign !== undefined) {
+      this.#replicas.update(id, { state: 'draining' });
+      return this.#drainForeign(id, foreign, deadlineMs);
+    }
     const admin = this.#replicas.admin(id);
     this.#replicas.update(id, { state: 'draining' });
     return admin.drain({ claimId, epoch: this.epoch, deadlineMs });
+  }
+
+  /** A user's own server has no admin port: it has drained when nobody is connected any more. */
+  async #drainForeign(id: string, port: number, deadlineMs: number): Promise<boolean> {
+    const { clock } = this.#options;
+    const endMs = clock.nowMs() + deadlineMs;
+    while (this.#replicas.has(id) && (openConnections(port) ?? 0) > 0) {
+      if (clock.nowMs() > endMs) return false;
+      await new Promise<void>((resolve) => void clock.after(LOOK_AT_CONNECTIONS_MS, resolve));
+    }
+    return true;
   }
 
   async recycle(id: string, claimId: string): Promise<void> {

@@ -105,6 +105,13 @@ export class ReplicaProcesses {
     return managed.admin;
   }
 
+  /** Serving port of a foreign server; undefined for our own runtimes, which have an admin port. */
+  foreignPort(id: string): number | undefined {
+    const managed = this.#byId(id);
+    const port = managed?.observed.address?.split(':').at(-1);
+    return managed?.owner.origin === 'container' && port !== undefined ? Number(port) : undefined;
+  }
+
   has(id: string): boolean {
     return this.#byId(id) !== undefined;
   }

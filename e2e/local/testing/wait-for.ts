@@ -7,7 +7,7 @@ const POLL_MS = 20;
 export async function waitFor<Found>(
   what: string,
   look: () => Promise<Found | undefined | false> | Found | undefined | false,
-  deadlineMs = 15_000,
+  deadlineMs = 40_000,
 ): Promise<Found> {
   const endMs = performance.now() + deadlineMs;
   let last: unknown;

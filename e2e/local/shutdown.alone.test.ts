@@ -49,7 +49,7 @@ async function expectEnd(platform: TestPlatform, signal: NodeJS.Signals): Promis
   await platform.stop();
 }
 
-// Alone: programs that are killed before they are up end once they are up, and 5 s are meant for one platform.
+// One platform after the other, and no other tests beside them: 5 s are meant for one platform.
 describe.each(SIGNALS)('%s', (signal) => {
   it('while it starts ends everything, however far it is', async () => {
     for (const programs of [1, 2, 3]) {
@@ -79,8 +79,7 @@ describe.each(SIGNALS)('%s', (signal) => {
   });
 });
 
-// Each test is a platform of its own.
-describe.concurrent.each(SIGNALS)('%s', (signal) => {
+describe.each(SIGNALS)('%s', (signal) => {
   it('while it is idle, with a model and a container warm, ends everything', async () => {
     const platform = await startPlatform(signal);
     expect((await platform.infer('model', zeros())).status).toBe(200);
@@ -124,8 +123,8 @@ describe.concurrent.each(SIGNALS)('%s', (signal) => {
     await platform.waitForService('server', 'has a request in flight', ({ inFlight }) => inFlight > 0);
     platform.remove('server.json');
     platform.remove('model.json');
-    await waitFor('a replica leaves', async () =>
-      (await platform.replicas()).some(({ state }) => state === 'draining' || state === 'recycling'),
+    await waitFor('the server drains', async () =>
+      (await platform.replicas()).some(({ id, state }) => id.startsWith('container') && state === 'draining'),
     );
     await expectEnd(platform, signal);
     await served;
