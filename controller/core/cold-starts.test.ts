@@ -43,6 +43,17 @@ function answer(
   );
 }
 
+test("the first answer of a replica that came for a later request ends that replica's start, and its phases add up", () => {
+  const log = new ColdStartLog();
+  // The oldest request arrived at 997; another replica answered it. Ours is routed at 1100 and answers one of 1090.
+  begin(log, 'x', 3);
+  log.event('x', { event: 'claimed', elapsedMs: 0 }, 1_002);
+  log.routed('x', 1_100);
+  const record = answer(log, 'x', { queuedMs: 12, upstreamMs: 20, agoMs: 40 }, 1_130);
+  expect(record).toMatchObject({ atMs: 997, totalMs: 1_122 - 997, outcome: 'answered' });
+  expect(record?.phasesMs).toEqual({ decided: 3, claimed: 2, routed: 98, answered: 22 });
+});
+
 test('marks and durations of three clocks become one row of phases that add up', () => {
   const log = new ColdStartLog();
   begin(log, 'x', 3);

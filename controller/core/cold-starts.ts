@@ -31,7 +31,7 @@ interface Running {
   runtimeZeroMs: number | undefined;
   cached: boolean;
   outcome: ColdStart['outcome'];
-  /** What the activator's stopwatch says, from arrival to the first byte of the answer. */
+  /** From the arrival of the oldest request to the first byte of the replica's first answer. */
   answeredInMs: number | undefined;
   error: string | undefined;
 }
@@ -39,7 +39,8 @@ interface Running {
 /**
  * The records of cold starts, put together from marks by the controller's clock and durations by the runtime's
  * and the activator's own, so that clocks of two machines are never compared. Phases add up to the time from
- * the arrival to the end of the last one; `totalMs` of an answered start is the activator's stopwatch.
+ * the arrival to the end of the last one; `totalMs` of an answered start is the activator's stopwatch, unless
+ * another replica answered the request that the start was decided for.
  */
 export class ColdStartLog {
   /** By replica, oldest first. */
@@ -117,11 +118,15 @@ export class ColdStartLog {
     const start = this.#starts.get(answer.endpointId);
     if (start?.outcome !== 'ready' || start.begin.queuedForMs === undefined) return undefined;
     // Two reports tell the age of the request; both come late by their own way here, so the earlier arrival is nearer.
-    start.beganAtMs = Math.min(start.beganAtMs, nowMs - answer.arrivedAgoMs);
-    const totalMs = answer.queuedMs + answer.upstreamMs;
+    const arrivedAtMs = nowMs - answer.arrivedAgoMs;
+    start.beganAtMs = Math.min(start.beganAtMs, arrivedAtMs);
+    const ownMs = answer.queuedMs + answer.upstreamMs;
     const routedMs = start.endsMs.get('routed') ?? start.begin.decidedAtMs;
-    start.endsMs.set('answered', Math.max(routedMs, start.beganAtMs + totalMs));
-    start.answeredInMs = totalMs;
+    // An answer from before the route is that of a later request: the oldest one went to another replica.
+    const isOldest = start.beganAtMs + ownMs >= routedMs;
+    const endMs = isOldest ? start.beganAtMs + ownMs : Math.max(routedMs, arrivedAtMs + ownMs);
+    start.endsMs.set('answered', endMs);
+    start.answeredInMs = isOldest ? ownMs : endMs - start.beganAtMs;
     start.outcome = 'answered';
     return toRecord(start);
   }

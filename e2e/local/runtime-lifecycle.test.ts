@@ -75,22 +75,32 @@ const infer = (runtime: StandbyProcess, rows: number, width: number) =>
 
 test('a standby is idle below 120 MB once its program is read compiled, and tells where it listens', async () => {
   const first = await standby();
-  // Its first run fills the compile cache; a recycled one, or one that is given the cache's folder, has it.
-  await first.specialise(claimOf(modelUri('m.onnx', identity('FLOAT'))));
-  const record = await first.recycle('claim-1');
+  const claim = claimOf(modelUri('m.onnx', identity('FLOAT')));
+  await first.specialise(claim);
+  let record = await first.recycle('claim-1');
   expect(record).toMatchObject({ pid: first.pid, host: '127.0.0.1', id: record.incarnation });
   expect(record.startTimeTicks).toBeGreaterThan(0);
-  await waitFor('less than 120 MB resident', () => first.status('VmRSS') < 120e6);
+  // A fresh machine has nothing compiled: the claim cut the first incarnation's rehearsal short, so the second
+  // may be the one that compiles what it needs, which costs 10 to 25 MB for good. The third has all of it.
+  let incarnations = 2;
+  const isSmall = (): boolean => first.status('VmRSS') < 120e6;
+  if (!(await waitFor('less than 120 MB resident', isSmall, 10_000).catch(() => false))) {
+    await first.specialise(claim);
+    record = await first.recycle('claim-1');
+    incarnations += 1;
+    await waitFor('less than 120 MB resident', isSmall);
+  }
   expect((await call(first.serving, '/v2/health/live')).status).toBe(200);
   expect((await call(first.serving, '/v2/health/ready')).status).toBe(503);
   const listening = first.stdout
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as unknown);
-  expect(listening).toEqual([
-    { listening: { port: record.servingPort, adminPort: record.adminPort } },
-    { listening: { port: record.servingPort, adminPort: record.adminPort } },
-  ]);
+  expect(listening).toEqual(
+    Array.from({ length: incarnations }, () => ({
+      listening: { port: record.servingPort, adminPort: record.adminPort },
+    })),
+  );
 });
 
 test('a claim brings the model up, phase by phase, and the replica serves it', async () => {

@@ -34,7 +34,11 @@ type LoadCode =
 /** In order: the first that fits is taken. */
 const CAUSES: readonly (readonly [RegExp, LoadCode, string])[] = [
   [/bad_alloc|Failed to allocate memory|out of memory/i, 'model-out-of-memory', 'not enough memory'],
-  [/errcode = 13|permission denied/i, 'model-forbidden', 'no permission to read the model'],
+  [
+    /errcode = 13|system error number 13|permission denied/i,
+    'model-forbidden',
+    'no permission to read the model',
+  ],
   [
     /External data path does not exist/i,
     'model-not-found',

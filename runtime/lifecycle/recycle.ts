@@ -1,4 +1,4 @@
-import { getCompileCacheDir } from 'node:module';
+import { flushCompileCache, getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 
 /** What the next incarnation starts with. */
@@ -24,6 +24,8 @@ export function replaceProcess(next: NextIncarnation): never {
   // With it Node reads the very first file compiled too, and never loads the compiler that strips types: 18 MB, 50 ms.
   const compileCache = getCompileCacheDir();
   if (compileCache !== undefined) environment['NODE_COMPILE_CACHE'] ??= dirname(compileCache);
+  // Written at an exit otherwise, which a replaced process never has.
+  flushCompileCache();
   const argv = [process.execPath, ...process.execArgv, next.mainPath, ...next.arguments];
   if (process.execve === undefined) throw new Error('this platform cannot replace a process (execve)');
   return process.execve(process.execPath, argv, environment);
