@@ -52,6 +52,7 @@ export async function runController(
       lifelineGraceMs: settings.lifeline === undefined ? ORPHAN_GRACE_MS : 0,
     },
     urlPort: settings.urlPort,
+    standbys: settings.standbys,
     clock: systemClock,
     logger,
   });
@@ -64,7 +65,6 @@ export async function runController(
     logger,
     counters: metrics.counters,
     settings: {
-      standbys: settings.standbys,
       quarantineMs: settings.quarantineMs,
       statsUrl: () => `http://127.0.0.1:${apiPort}${STATS_PATH}`,
       tokenSecret: keptSecret(state),

@@ -32,6 +32,10 @@ export interface ObservedReplica {
   startedFor?: { serviceUid: string; revision: string };
   /** `host:port` of the serving port, once it listens. */
   address?: string;
+  /** Of a standby: the pool that it belongs to, whoever it serves. */
+  pool?: string;
+  /** Made from settings of its pool that hold no more: it serves to its end and is then replaced. */
+  isOutdated?: boolean;
   /** As the runtime reports it; absent before it is ready and for foreign containers. */
   capacity?: number;
   /** Model URIs in the cache that this replica would use. */
@@ -55,6 +59,21 @@ export interface ResolvedService {
   warnings: readonly string[];
 }
 
+/** A pool of generic standbys. Pools differ in what their standbys can take: namespace, resources, node. */
+export interface StandbyPool {
+  key: string;
+  /** Standbys to keep for whoever comes; 0: none, they are started on demand. */
+  size: number;
+}
+
+/** Whether standbys can take a revision. */
+export interface StandbyFit {
+  /** Keys of the pools whose standbys can, best first; none: it needs replicas of its own. */
+  pools: readonly string[];
+  /** Names of the spec's fields that keep the nearest pool from it; empty when there is one that fits. */
+  misfits: readonly string[];
+}
+
 /** What happens outside, told to the engine in order. */
 export type PlatformEvent =
   | { type: 'service-applied'; service: ResolvedService }
@@ -64,6 +83,9 @@ export type PlatformEvent =
    */
   | { type: 'service-invalid'; namespace: string; name: string; problems: readonly string[] }
   | { type: 'service-deleted'; uid: string }
+  /** A pool is new or has another size, or what fits it has changed. */
+  | { type: 'pool-applied'; pool: StandbyPool }
+  | { type: 'pool-deleted'; key: string }
   | { type: 'replica-changed'; replica: ObservedReplica }
   | { type: 'replica-gone'; id: string; reason: string }
   /** All services and replicas that exist have been told; until then nothing may be started or removed. */
@@ -110,12 +132,12 @@ export interface Platform {
   start(onEvent: (event: PlatformEvent) => void): Promise<void>;
   /** This controller's claim to lead: grows with each controller that takes over. */
   readonly epoch: number;
-  /** Starts a generic standby; it shows up as an observed replica with the returned id. */
-  createStandby(): Promise<{ id: string }>;
+  /** Starts a generic standby of a pool; it shows up as an observed replica with the returned id. */
+  createStandby(pool: string): Promise<{ id: string }>;
   /** Starts a replica of its own for a revision that no standby fits. */
   createReplica(template: ReplicaTemplate): Promise<{ id: string }>;
-  /** Names of the spec's fields that keep a standby from taking this revision; none: it fits. */
-  misfits(service: ResolvedService): readonly string[];
+  /** Which pools' standbys can take this revision. Asked often: it only compares what is known. */
+  fit(service: ResolvedService): StandbyFit;
   /**
    * Has a runtime take a model. Resolves with the last event (`ready` or `failed`).
    * @throws PilotlightError `claim-conflict`, `stale-epoch`, or `replica-failed` when it can't be reached.

@@ -2,6 +2,7 @@ import { isOnItsWayOut, type ReplicaRecord } from './replica-record.ts';
 import { isQuarantined, type Quarantine } from './replicas.ts';
 
 export interface PoolInput {
+  readonly pool: string;
   /** Standbys to keep for whoever comes. 0: no pool; standbys are then started on demand. */
   readonly standbys: number;
   readonly records: Iterable<ReplicaRecord>;
@@ -24,18 +25,24 @@ export type PoolAction = { do: 'create-standby' } | { do: 'remove'; id: string }
  * the size; of them as many stay as the pool is large, those with a model in their cache first.
  */
 export function planPool(input: PoolInput): PoolAction[] {
-  const records = [...input.records];
+  const records = [...input.records].filter(({ pool }) => pool === input.pool);
   const isHeld = (record: ReplicaRecord): boolean =>
     isQuarantined(record, input.quarantine, undefined, input.nowMs);
   const pool = records.filter(isInPool);
-  const open = pool.filter((record) => !isHeld(record));
+  const open = pool.filter((record) => !isHeld(record) && record.isOutdated !== true);
+  const held = pool.filter((record) => isHeld(record) && record.isOutdated !== true);
+  const outdated = pool.filter((record) => record.isOutdated === true);
+  // What is outdated still serves in need; it goes as those that take its place come up.
+  const replaced =
+    open.filter(isUp).length >= input.standbys ? outdated : outdated.filter((one) => !isUp(one));
   const actions: PoolAction[] = [
     ...surplus(open.filter(isUp), open.length - input.standbys),
-    ...surplus(pool.filter(isHeld), pool.length - open.length - input.standbys),
+    ...surplus(held, held.length - input.standbys),
+    ...surplus(replaced, replaced.length),
   ];
   const coming = records.filter((record) => record.phase === 'recycling' && !isHeld(record)).length;
   const lacking = input.standbys - open.length - coming - input.creating;
-  if (lacking > 0 && input.mayStart && !isStartUnderWay(records, input)) {
+  if (lacking > 0 && input.mayStart && !isStartUnderWay(input)) {
     for (let n = 0; n < lacking; n++) actions.push({ do: 'create-standby' });
   }
   return actions;
@@ -46,11 +53,13 @@ export function planPool(input: PoolInput): PoolAction[] {
  * that only the same service may claim for a while, and so a service that comes back soon finds its cache warm.
  */
 export function shouldRecycle(
+  leaving: ReplicaRecord,
   input: Pick<PoolInput, 'standbys' | 'records' | 'quarantine' | 'nowMs'>,
 ): boolean {
+  if (leaving.isOutdated === true) return false;
   let held = 0;
   for (const record of input.records) {
-    if (record.origin !== 'standby') continue;
+    if (record.origin !== 'standby' || record.pool !== leaving.pool) continue;
     const isComing = record.phase === 'recycling';
     if (isComing || (isInPool(record) && isQuarantined(record, input.quarantine, undefined, input.nowMs)))
       held++;
@@ -84,8 +93,9 @@ function surplus(records: readonly ReplicaRecord[], count: number): PoolAction[]
     .map((record) => ({ do: 'remove', id: record.id }));
 }
 
-function isStartUnderWay(records: readonly ReplicaRecord[], input: PoolInput): boolean {
-  return records.some((record) => {
+/** Of whatever pool: they share the machine, or at least the control plane. */
+function isStartUnderWay(input: PoolInput): boolean {
+  return [...input.records].some((record) => {
     const sinceMs = input.nowMs - record.sinceMs;
     if (record.phase === 'claiming' || record.reservedFor !== undefined) return sinceMs < input.refillDelayMs;
     return record.phase === 'ready' && sinceMs < input.refillQuietMs;

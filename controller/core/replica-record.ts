@@ -28,6 +28,10 @@ export interface ReplicaRecord {
   readonly host: string;
   readonly origin: ReplicaOrigin;
   readonly phase: ReplicaPhase;
+  /** Of a standby: whose it is when it serves nobody. */
+  readonly pool?: string;
+  /** Not to be used again: its pool's settings have changed. */
+  readonly isOutdated?: boolean;
   /** Who has it. It holds a slot of that revision unless it is on its way out. */
   readonly owner?: Owner;
   /** Present from the claim on; foreign containers have none. */
@@ -64,6 +68,7 @@ export function newRecord(observed: ObservedReplica): ReplicaRecord {
       host: observed.host,
       origin: observed.origin,
       phase: 'starting',
+      ...(observed.pool !== undefined && { pool: observed.pool }),
       ...(observed.startedFor && { owner: observed.startedFor }),
       cachedModels: observed.cachedModels,
       inFlight: 0,
@@ -84,6 +89,7 @@ export function observe(record: ReplicaRecord, observed: ObservedReplica): Repli
     ...(observed.address !== undefined && { address: observed.address }),
     ...(observed.capacity !== undefined && { capacity: observed.capacity }),
     ...(observed.pid !== undefined && { pid: observed.pid }),
+    ...(observed.isOutdated !== undefined && { isOutdated: observed.isOutdated }),
   };
   if (record.phase !== 'starting') return facts;
   if (observed.state === 'standby') return { ...facts, phase: 'standby', sinceMs: observed.sinceMs };

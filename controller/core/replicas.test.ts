@@ -7,7 +7,17 @@ import { planService, type Quarantine, type RevisionNeed, type ServiceAction } f
 const NOW_MS = 100_000;
 
 function replica(id: string, phase: ReplicaPhase, more: Partial<ReplicaRecord> = {}): ReplicaRecord {
-  return { id, host: id, origin: 'standby', phase, cachedModels: [], inFlight: 0, sinceMs: 0, ...more };
+  return {
+    id,
+    host: id,
+    origin: 'standby',
+    phase,
+    cachedModels: [],
+    inFlight: 0,
+    sinceMs: 0,
+    pool: 'p',
+    ...more,
+  };
 }
 
 function owned(id: string, phase: ReplicaPhase, more: Partial<ReplicaRecord> = {}): ReplicaRecord {
@@ -19,7 +29,7 @@ function need(wanted: number, more: Partial<RevisionNeed> = {}): RevisionNeed {
     revision: 'r1',
     wanted,
     mayStart: true,
-    fits: true,
+    pools: ['p'],
     origin: 'runtime',
     modelUri: 'file:/m',
     ...more,
@@ -60,19 +70,21 @@ test('among equals the one that only this service may claim goes first, and spar
 test('a standby in quarantine is not claimed by another service until its time is over', () => {
   const records = [replica('held', 'standby')];
   const until = (untilMs: number) => ({ quarantine: { held: { serviceUid: 'b', untilMs } } });
-  expect(plan([need(1)], records, until(NOW_MS + 1))).toEqual([{ do: 'create-standby', revision: 'r1' }]);
+  expect(plan([need(1)], records, until(NOW_MS + 1))).toEqual([
+    { do: 'create-standby', revision: 'r1', pool: 'p' },
+  ]);
   expect(plan([need(1)], records, until(NOW_MS))).toEqual([{ do: 'claim', id: 'held', revision: 'r1' }]);
 });
 
 test('what no standby can take starts a replica of its own', () => {
-  expect(plan([need(1, { fits: false, origin: 'container' })], [replica('s', 'standby')])).toEqual([
+  expect(plan([need(1, { pools: [], origin: 'container' })], [replica('s', 'standby')])).toEqual([
     { do: 'create-replica', revision: 'r1', origin: 'container' },
   ]);
 });
 
 test('what is on its way out holds no slot, what is starting does', () => {
   const records = [owned('leaving', 'leaving'), owned('draining', 'draining'), owned('claiming', 'claiming')];
-  expect(plan([need(2)], records)).toEqual([{ do: 'create-standby', revision: 'r1' }]);
+  expect(plan([need(2)], records)).toEqual([{ do: 'create-standby', revision: 'r1', pool: 'p' }]);
 });
 
 test('while a failure is backed off from nothing is begun, and what there is stays', () => {
@@ -95,7 +107,7 @@ test('a standby that comes free serves the revision before the process that was 
 
 test('a standby that was started for another service is not taken', () => {
   const records = [replica('theirs', 'standby', { reservedFor: { serviceUid: 'b', revision: 'r9' } })];
-  expect(plan([need(1)], records)).toEqual([{ do: 'create-standby', revision: 'r1' }]);
+  expect(plan([need(1)], records)).toEqual([{ do: 'create-standby', revision: 'r1', pool: 'p' }]);
 });
 
 test('starts are bounded, claims are not', () => {
@@ -132,7 +144,7 @@ test('replicas of a revision that the service no longer knows leave', () => {
 
 test('a replica of its own that is up is given its model', () => {
   const own = owned('own', 'standby', { origin: 'runtime' });
-  expect(plan([need(1, { fits: false })], [own])).toEqual([{ do: 'claim', id: 'own', revision: 'r1' }]);
+  expect(plan([need(1, { pools: [] })], [own])).toEqual([{ do: 'claim', id: 'own', revision: 'r1' }]);
 });
 
 const phases = [
@@ -178,7 +190,10 @@ const someQuarantine = fc.dictionary(
 
 const someNeeds = fc
   .tuple(fc.nat(8), fc.nat(8), fc.boolean(), fc.boolean())
-  .map(([r1, r2, mayStart, fits]) => [need(r1, { mayStart }), need(r2, { revision: 'r2', fits })]);
+  .map(([r1, r2, mayStart, fits]) => [
+    need(r1, { mayStart }),
+    need(r2, { revision: 'r2', pools: fits ? ['q', 'p'] : [] }),
+  ]);
 
 test('property: no replica is in two actions, none of another service in any, and no plan wants too many', () => {
   fc.assert(
@@ -200,6 +215,8 @@ test('property: no replica is in two actions, none of another service in any, an
           expect(record?.reservedFor?.serviceUid ?? 'a').toBe('a');
           if (action.do !== 'claim') continue;
           expect(record?.phase).toBe('standby');
+          const wanting = needs.find(({ revision }) => revision === action.revision);
+          expect(record?.owner !== undefined || wanting?.pools.includes(record?.pool ?? '')).toBe(true);
           const held = quarantine[record?.host ?? ''];
           expect(held === undefined || held.serviceUid === 'a' || held.untilMs <= NOW_MS).toBe(true);
         }
@@ -224,6 +241,7 @@ test('property: no replica is in two actions, none of another service in any, an
 });
 
 const POOL = {
+  pool: 'p',
   standbys: 2,
   quarantine: new Map(),
   creating: 0,
@@ -248,6 +266,39 @@ test('a claim under way and a first answer put the refill off, for a bounded tim
   expect(at(owned('c', 'ready', { sinceMs: NOW_MS - 100 }))).toBe(2);
 });
 
+test('pools know only their own', () => {
+  const others = [replica('q1', 'standby', { pool: 'q' }), replica('q2', 'standby', { pool: 'q' })];
+  expect(planPool({ ...POOL, records: others })).toHaveLength(2);
+  expect(plan([need(1)], others)).toEqual([{ do: 'create-standby', revision: 'r1', pool: 'p' }]);
+  expect(plan([need(1, { pools: ['p', 'q'] })], others)).toEqual([{ do: 'claim', id: 'q1', revision: 'r1' }]);
+});
+
+test('of two pools that fit the better one is taken, unless the other has the model', () => {
+  const better = replica('better', 'standby');
+  const other = replica('other', 'standby', { pool: 'q' });
+  const claimed = (records: ReplicaRecord[]) => plan([need(1, { pools: ['p', 'q'] })], records);
+  expect(claimed([other, better])).toEqual([{ do: 'claim', id: 'better', revision: 'r1' }]);
+  expect(claimed([{ ...other, cachedModels: ['file:/m'] }, better])).toEqual([
+    { do: 'claim', id: 'other', revision: 'r1' },
+  ]);
+});
+
+test('standbys of old settings go when those of the new ones are up, and serve until then', () => {
+  const old = [
+    replica('old1', 'standby', { isOutdated: true }),
+    replica('old2', 'standby', { isOutdated: true }),
+  ];
+  expect(planPool({ ...POOL, records: old })).toEqual([{ do: 'create-standby' }, { do: 'create-standby' }]);
+  const coming = [replica('new1', 'starting'), replica('new2', 'starting')];
+  expect(planPool({ ...POOL, records: [...old, ...coming] })).toEqual([]);
+  expect(plan([need(1)], [...old, ...coming])).toMatchObject([{ do: 'claim' }]);
+  const up = [replica('new1', 'standby'), replica('new2', 'standby')];
+  expect(planPool({ ...POOL, records: [...old, ...up] })).toMatchObject([
+    { do: 'remove', id: 'old1' },
+    { do: 'remove', id: 'old2' },
+  ]);
+});
+
 test('of a surplus the blank ones go first, and those in quarantine do not count', () => {
   const records = [
     replica('cached', 'standby', { cachedModels: ['file:/m'] }),
@@ -262,11 +313,19 @@ test('of a surplus the blank ones go first, and those in quarantine do not count
 test('as many go back to the pool as it is large, whoever they served', () => {
   const held = (id: string) => [id, { serviceUid: 'a', untilMs: NOW_MS + 1 }] as const;
   const decide = (records: ReplicaRecord[]) =>
-    shouldRecycle({ standbys: 2, records, quarantine: new Map([held('h1'), held('h2')]), nowMs: NOW_MS });
+    shouldRecycle(owned('leaving', 'draining'), {
+      standbys: 2,
+      records,
+      quarantine: new Map([held('h1'), held('h2')]),
+      nowMs: NOW_MS,
+    });
   expect(decide([replica('s', 'standby'), replica('h1', 'standby')])).toBe(true);
   expect(decide([replica('h1', 'standby'), replica('h2', 'standby')])).toBe(false);
   expect(decide([replica('h1', 'standby'), owned('r', 'recycling')])).toBe(false);
-  expect(shouldRecycle({ standbys: 0, records: [], quarantine: new Map(), nowMs: NOW_MS })).toBe(false);
+  const none = { standbys: 0, records: [], quarantine: new Map(), nowMs: NOW_MS };
+  expect(shouldRecycle(owned('leaving', 'draining'), none)).toBe(false);
+  const outdated = owned('leaving', 'draining', { isOutdated: true });
+  expect(shouldRecycle(outdated, { ...none, standbys: 2 })).toBe(false);
 });
 
 test('property: carrying out the pool plan brings it to its size in one step, and the plan after it is empty', () => {

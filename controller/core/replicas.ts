@@ -7,8 +7,8 @@ export interface RevisionNeed {
   readonly wanted: number;
   /** False while a failed start is backed off from: what there is stays, nothing new is begun. */
   readonly mayStart: boolean;
-  /** Whether a generic standby can take it. */
-  readonly fits: boolean;
+  /** The pools whose standbys can take it, best first; none: it starts replicas of its own. */
+  readonly pools: readonly string[];
   readonly origin: 'runtime' | 'container';
   readonly modelUri?: string;
 }
@@ -36,7 +36,7 @@ export interface ServicePlanInput {
 export type ServiceAction =
   | { do: 'claim'; id: string; revision: string }
   /** Starts a standby for this revision. */
-  | { do: 'create-standby'; revision: string }
+  | { do: 'create-standby'; revision: string; pool: string }
   | { do: 'create-replica'; revision: string; origin: 'runtime' | 'container' }
   /** A standby that was started for this revision isn't needed by it any more. */
   | { do: 'release'; id: string }
@@ -90,7 +90,8 @@ function fill(
 ): ServiceAction[] {
   const actions: ServiceAction[] = [];
   const creating = input.creating.get(need.revision) ?? 0;
-  if (!need.fits) {
+  const [pool] = need.pools;
+  if (pool === undefined) {
     const free = input.maxStartsAtOnce - creating - startingCount(records, input.serviceUid);
     const starts = need.mayStart ? Math.min(lacking - creating, free) : 0;
     for (let n = 0; n < starts; n++) {
@@ -101,7 +102,7 @@ function fill(
   const reserved = records.filter((record) => isReserved(record, input.serviceUid, need.revision));
   if (!need.mayStart) return [];
   const claimable = records
-    .filter((record) => !taken.has(record.id) && isClaimable(record, input, need.revision))
+    .filter((record) => !taken.has(record.id) && isClaimable(record, input, need))
     .sort(byFitness(input, need));
   for (const record of claimable.slice(0, lacking)) {
     taken.add(record.id);
@@ -111,10 +112,12 @@ function fill(
   const onTheirWay = reserved.filter((record) => record.phase === 'starting');
   for (const record of onTheirWay.slice(stillLacking)) actions.push({ do: 'release', id: record.id });
   // One of the pool that is still starting is as good as a new one, and sooner there.
-  const adoptable = records.filter((record) => isStartingFree(record) && !taken.has(record.id));
+  const adoptable = records.filter(
+    (record) => isStartingFree(record) && isOfPools(record, need.pools) && !taken.has(record.id),
+  );
   const free = input.maxStartsAtOnce - creating - startingCount(records, input.serviceUid);
   const starts = Math.min(stillLacking - onTheirWay.length - creating - adoptable.length, free);
-  for (let n = 0; n < starts; n++) actions.push({ do: 'create-standby', revision: need.revision });
+  for (let n = 0; n < starts; n++) actions.push({ do: 'create-standby', revision: need.revision, pool });
   return actions;
 }
 
@@ -150,9 +153,14 @@ function startingCount(records: readonly ReplicaRecord[], uid: string): number {
   }).length;
 }
 
-function isClaimable(record: ReplicaRecord, input: ServicePlanInput, revision: string): boolean {
+function isOfPools(record: ReplicaRecord, pools: readonly string[]): boolean {
+  return record.pool !== undefined && pools.includes(record.pool);
+}
+
+function isClaimable(record: ReplicaRecord, input: ServicePlanInput, need: RevisionNeed): boolean {
   if (record.phase !== 'standby' || record.origin !== 'standby' || record.owner !== undefined) return false;
-  if (record.reservedFor !== undefined && !isReserved(record, input.serviceUid, revision)) return false;
+  if (record.reservedFor !== undefined && !isReserved(record, input.serviceUid, need.revision)) return false;
+  if (!isOfPools(record, need.pools)) return false;
   return !isQuarantined(record, input.quarantine, input.serviceUid, input.nowMs);
 }
 
@@ -167,15 +175,19 @@ export function isQuarantined(
   return held !== undefined && held.serviceUid !== forServiceUid && nowMs < held.untilMs;
 }
 
-/** First those that have the model, then those that others can't have, then the longest there. */
+/** First those that have the model, then those that others can't have, then the better pool, then the longest there. */
 function byFitness(input: ServicePlanInput, need: RevisionNeed) {
   const rank = (record: ReplicaRecord): number => {
     const isCached = need.modelUri !== undefined && record.cachedModels.includes(need.modelUri);
     const isOurs = input.quarantine.get(record.host)?.serviceUid === input.serviceUid;
     return (isCached ? 0 : 4) + (isOurs ? 0 : 2) + (record.reservedFor === undefined ? 1 : 0);
   };
+  const poolRank = (record: ReplicaRecord): number => need.pools.indexOf(record.pool ?? '');
   return (left: ReplicaRecord, right: ReplicaRecord): number =>
-    rank(left) - rank(right) || left.sinceMs - right.sinceMs || compareIds(left, right);
+    rank(left) - rank(right) ||
+    poolRank(left) - poolRank(right) ||
+    left.sinceMs - right.sinceMs ||
+    compareIds(left, right);
 }
 
 const GIVE_UP_ORDER = { starting: 0, standby: 1, claiming: 2, ready: 3 };

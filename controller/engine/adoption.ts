@@ -123,7 +123,8 @@ function afterObservation(
 function cameUp(context: EngineContext, record: ReplicaRecord, entry: ServiceEntry | undefined): void {
   const nowMs = context.clock.nowMs();
   context.coldStarts.mark(record.id, 'started', nowMs);
-  if (record.origin === 'standby') context.poolTrouble = afterReady(context.poolTrouble, nowMs);
+  const pool = context.pools.get(record.pool ?? '');
+  if (pool !== undefined) pool.trouble = afterReady(pool.trouble, nowMs);
   if (record.phase === 'ready' && entry?.revisions !== undefined) {
     // A container of the user's own: that it answers is all that there is to know.
     const revision = record.owner?.revision ?? '';
@@ -169,7 +170,7 @@ function lost(
   context.coldStarts.fail(record.id, `${failure.code}: ${failure.message}`);
   if (record.claimId !== undefined) context.demand.forgetClaim(record.claimId);
   if (owner === undefined || entry === undefined) {
-    notePoolTrouble(context, failure, record.phase === 'standby');
+    notePoolTrouble(context, record.pool ?? '', failure, record.phase === 'standby');
   } else if (record.phase === 'ready') {
     const runtime = runtimeOf(entry, owner.revision);
     runtime.trouble = afterCrash(runtime.trouble, failure.message, context.clock.nowMs());

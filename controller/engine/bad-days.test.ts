@@ -6,7 +6,7 @@ import { SimulatedActivator } from './testing/simulated-activator.ts';
 const SCALING = { stableWindow: '6s', scaleToZeroGracePeriod: '1s' };
 
 test('a standby that dies while it loads is replaced at once, and the request is answered', async () => {
-  const bench = new EngineBench({ standbys: 2 }, { outcomeOf: () => ({ loadMs: 500, capacity: 4 }) });
+  const bench = new EngineBench({}, { standbys: 2, outcomeOf: () => ({ loadMs: 500, capacity: 4 }) });
   await bench.start();
   await bench.clock.until(() => bench.phases('standby').length === 2);
   bench.world.apply(resolvedService('ocr', { scaling: SCALING }));
@@ -222,7 +222,7 @@ test('after the quarantine the pool shrinks to its size, and the one with a mode
 });
 
 test('errors of the platform end in a status and are tried again, and the engine lives on', async () => {
-  const bench = new EngineBench({ standbys: 0 });
+  const bench = new EngineBench({}, { standbys: 0 });
   await bench.start();
   bench.world.failing.push('createStandby', 'saveRevisions', 'writeStatus', 'specialise');
   bench.world.apply(resolvedService('ocr', { scaling: SCALING, predictor: { minReplicas: 1 } }));

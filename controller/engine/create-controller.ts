@@ -21,7 +21,8 @@ import {
   type ServiceEntry,
 } from './engine-context.ts';
 import { KeyedQueue } from './keyed-queue.ts';
-import { reconcileLacking, reconcilePool, reconcileService } from './reconcile.ts';
+import { poolApplied, poolDeleted } from './pools.ts';
+import { reconcileLacking, reconcilePools, reconcileService } from './reconcile.ts';
 import { forgetIfGone, serviceApplied, serviceDeleted, serviceInvalid } from './services.ts';
 import { createViews, type Views } from './views.ts';
 
@@ -88,6 +89,7 @@ export function createController(options: ControllerOptions): Controller {
     }),
     newId,
     services: new Map(),
+    pools: new Map(),
     records: new Map(),
     quarantine: new Map(),
     creating: new Map(),
@@ -102,8 +104,6 @@ export function createController(options: ControllerOptions): Controller {
     subscribers: new Set(),
     queue: new KeyedQueue(),
     counters: options.counters ?? NO_COUNTERS,
-    poolTrouble: undefined,
-    poolWakeUp: undefined,
     isSynced: false,
     isStopped: false,
     reconcile: (entry, cause = 'news') => {
@@ -115,7 +115,7 @@ export function createController(options: ControllerOptions): Controller {
     reconcilePool: () => {
       guarded(context, undefined, () => {
         reconcileLacking(context);
-        reconcilePool(context);
+        reconcilePools(context);
       });
     },
   };
@@ -136,6 +136,10 @@ export function createController(options: ControllerOptions): Controller {
       serviceInvalid(context, event, event.problems);
     } else if (event.type === 'service-deleted') {
       serviceDeleted(context, event.uid);
+    } else if (event.type === 'pool-applied') {
+      poolApplied(context, event.pool);
+    } else if (event.type === 'pool-deleted') {
+      poolDeleted(context, event.key);
     } else if (event.type === 'replica-changed') {
       guarded(context, undefined, () => replicaChanged(context, event.replica));
     } else if (event.type === 'replica-gone') {
@@ -183,7 +187,7 @@ export function createController(options: ControllerOptions): Controller {
     stop: async (replicas) => {
       context.isStopped = true;
       cancelTick();
-      context.poolWakeUp?.();
+      for (const pool of context.pools.values()) pool.wakeUp?.();
       for (const entry of context.services.values()) entry.wakeUp?.cancel();
       await context.queue.idle();
       await platform.stop(replicas);

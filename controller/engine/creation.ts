@@ -5,23 +5,24 @@ import { afterCrash, afterFailedStart } from '../core/start-trouble.ts';
 import { noteFailedStart } from './claims.ts';
 import {
   changeRecord,
+  creatingKey,
   type EngineContext,
-  POOL_KEY,
   runtimeOf,
   type ServiceEntry,
 } from './engine-context.ts';
 import { countsOf } from './persistence.ts';
 
-/** Starts a standby for the pool. */
-export function createPoolStandby(context: EngineContext): void {
-  count(context, POOL_KEY, 1);
-  attempt(() => context.platform.createStandby()).then(
+/** Starts a standby for a pool. */
+export function createPoolStandby(context: EngineContext, pool: string): void {
+  const key = creatingKey(pool);
+  count(context, key, 1);
+  attempt(() => context.platform.createStandby(pool)).then(
     () => {
-      count(context, POOL_KEY, -1);
+      count(context, key, -1);
     },
     (thrown: unknown) => {
-      count(context, POOL_KEY, -1);
-      notePoolTrouble(context, toPilotlightError(thrown));
+      count(context, key, -1);
+      notePoolTrouble(context, pool, toPilotlightError(thrown));
     },
   );
 }
@@ -29,19 +30,22 @@ export function createPoolStandby(context: EngineContext): void {
 /** A standby couldn't be started or has died: the next one waits for a while that grows. */
 export function notePoolTrouble(
   context: EngineContext,
+  pool: string,
   failure: { code: string; message: string },
   wasUp = false,
 ): void {
   const nowMs = context.clock.nowMs();
   context.counters.platformError('standby');
-  context.poolTrouble = wasUp
-    ? afterCrash(context.poolTrouble, failure.message, nowMs)
-    : afterFailedStart(context.poolTrouble, failure, nowMs);
-  const { failures, crashes, retryAtMs } = context.poolTrouble;
-  context.logger.error({ failures, crashes, reason: failure.message }, 'a standby failed');
-  context.poolWakeUp?.();
-  context.poolWakeUp = context.clock.after(Math.max(0, retryAtMs - context.clock.nowMs()), () => {
-    context.poolWakeUp = undefined;
+  const entry = context.pools.get(pool);
+  if (entry === undefined) return;
+  entry.trouble = wasUp
+    ? afterCrash(entry.trouble, failure.message, nowMs)
+    : afterFailedStart(entry.trouble, failure, nowMs);
+  const { failures, crashes, retryAtMs } = entry.trouble;
+  context.logger.error({ pool, failures, crashes, reason: failure.message }, 'a standby failed');
+  entry.wakeUp?.();
+  entry.wakeUp = context.clock.after(Math.max(0, retryAtMs - context.clock.nowMs()), () => {
+    entry.wakeUp = undefined;
     context.reconcilePool();
   });
 }
@@ -51,7 +55,7 @@ export function createFor(
   context: EngineContext,
   entry: ServiceEntry,
   revisionName: string,
-  origin: 'standby' | 'runtime' | 'container',
+  as: { origin: 'standby'; pool: string } | { origin: 'runtime' | 'container' },
 ): void {
   const revision = findRevision(entry.revisions ?? [], revisionName);
   if (revision === undefined) return;
@@ -65,14 +69,14 @@ export function createFor(
   runtimeOf(entry, revisionName).startingPhase = 'starting a replica';
   count(context, key, 1);
   const started = attempt(() =>
-    origin === 'standby'
-      ? context.platform.createStandby()
+    as.origin === 'standby'
+      ? context.platform.createStandby(as.pool)
       : context.platform.createReplica({
           serviceUid: uid,
           namespace: settings.namespace,
           service: settings.name,
           revision: revisionName,
-          origin,
+          origin: as.origin,
           spec: revision.resolved.service.spec.predictor,
           env: revision.resolved.env,
         }),
@@ -92,7 +96,7 @@ export function createFor(
         decidedAtMs,
       });
       context.coldStarts.mark(id, 'scheduled', context.clock.nowMs());
-      if (origin === 'standby' && changeRecord(context, id, { reservedFor: wanted }) === undefined) {
+      if (as.origin === 'standby' && changeRecord(context, id, { reservedFor: wanted }) === undefined) {
         context.expected.set(id, wanted);
       }
       context.reconcile(entry);

@@ -66,7 +66,12 @@ export function dispose(context: EngineContext, record: ReplicaRecord, how: { ma
     how.mayRecycle &&
     origin === 'standby' &&
     claimId !== undefined &&
-    shouldRecycle({ standbys: settings.standbys, records: records.values(), quarantine, nowMs });
+    shouldRecycle(record, {
+      standbys: context.pools.get(record.pool ?? '')?.size ?? 0,
+      records: records.values(),
+      quarantine,
+      nowMs,
+    });
   changeRecord(context, id, { phase: isRecycled ? 'recycling' : 'removing', sinceMs: nowMs });
   if (!isRecycled) {
     remove(context, id, 0);

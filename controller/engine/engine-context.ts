@@ -17,8 +17,6 @@ import type { KeyedQueue } from './keyed-queue.ts';
 
 /** Settings of the engine; durations in ms. */
 export interface EngineSettings {
-  /** Generic standbys to keep ready. */
-  readonly standbys: number;
   /** How long a victim stays able to serve after it has left the routes, until all activators know. */
   readonly spreadMs: number;
   /** How long only the same service may claim a recycled standby. */
@@ -37,7 +35,6 @@ export interface EngineSettings {
 }
 
 export const DEFAULT_ENGINE_SETTINGS = {
-  standbys: 1,
   spreadMs: 150,
   quarantineMs: 30_000,
   refillDelayMs: 5_000,
@@ -94,6 +91,16 @@ export interface ServiceEntry {
   wakeUp: { atMs: number; cancel: () => void } | undefined;
 }
 
+/** One pool as the engine drives it. */
+export interface PoolEntry {
+  readonly key: string;
+  /** 0 for a pool that is gone while standbys of it are still there. */
+  size: number;
+  isDeleted: boolean;
+  trouble: StartTrouble | undefined;
+  wakeUp: (() => void) | undefined;
+}
+
 /** Counters that the metrics show; the engine counts, the metrics read. */
 export interface EngineCounters {
   decision(entry: ServiceEntry, reasonCode: string): void;
@@ -120,9 +127,10 @@ export interface EngineContext {
   readonly settings: EngineSettings;
   readonly newId: () => string;
   readonly services: Map<string, ServiceEntry>;
+  readonly pools: Map<string, PoolEntry>;
   readonly records: Map<string, ReplicaRecord>;
   readonly quarantine: Map<string, Quarantine>;
-  /** Replicas asked for that aren't observed yet, by `uid/revision`, or `pool`. */
+  /** Replicas asked for that aren't observed yet, by `uid/revision`, or `pool:key`. */
   readonly creating: Map<string, number>;
   /** For whom a standby was started whose first observation is still to come, by id. */
   readonly expected: Map<string, Owner>;
@@ -139,17 +147,16 @@ export interface EngineContext {
   readonly subscribers: Set<(message: RoutesMessage) => void>;
   readonly queue: KeyedQueue;
   readonly counters: EngineCounters;
-  poolTrouble: StartTrouble | undefined;
-  poolWakeUp: (() => void) | undefined;
   isSynced: boolean;
   isStopped: boolean;
   /** Looks at a service now, and asks its autoscaler where `cause` calls for it. */
   reconcile(entry: ServiceEntry, cause?: Cause): void;
-  /** Looks at the pool, and at the services that wait for a standby. */
+  /** Looks at the pools, and at the services that wait for a standby. */
   reconcilePool(): void;
 }
 
-export const POOL_KEY = 'pool';
+/** Under which the standbys are counted that a pool has asked for. */
+export const creatingKey = (pool: string): string => `pool:${pool}`;
 
 /** State of a revision within the engine, made at its first use. */
 export function runtimeOf(entry: ServiceEntry, revision: string, wasInitialised = false): RevisionRuntime {

@@ -102,7 +102,7 @@ export function countsOf(context: EngineContext, entry: ServiceEntry, revision: 
 function misfitsOf(context: EngineContext, entry: ServiceEntry): readonly string[] | undefined {
   const target = targetOf(entry.revisions ?? []);
   if (target === undefined || entry.settings.origin === 'container') return undefined;
-  return context.platform.misfits(target.resolved);
+  return context.platform.fit(target.resolved).misfits;
 }
 
 function scalingOf(entry: ServiceEntry) {

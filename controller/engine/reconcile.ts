@@ -10,8 +10,9 @@ import { leave, remove } from './departures.ts';
 import {
   type Cause,
   changeRecord,
+  creatingKey,
   type EngineContext,
-  POOL_KEY,
+  type PoolEntry,
   type ServiceEntry,
 } from './engine-context.ts';
 import { countsOf, queueSave, queueStatus } from './persistence.ts';
@@ -67,8 +68,10 @@ function shiftTraffic(context: EngineContext, entry: ServiceEntry): void {
 }
 
 function carryOut(context: EngineContext, entry: ServiceEntry, action: ServiceAction): void {
-  if (action.do === 'create-standby') return createFor(context, entry, action.revision, 'standby');
-  if (action.do === 'create-replica') return createFor(context, entry, action.revision, action.origin);
+  if (action.do === 'create-standby')
+    return createFor(context, entry, action.revision, { origin: 'standby', pool: action.pool });
+  if (action.do === 'create-replica')
+    return createFor(context, entry, action.revision, { origin: action.origin });
   if (action.do === 'release') {
     changeRecord(context, action.id, { reservedFor: undefined });
     context.coldStarts.drop(action.id);
@@ -125,25 +128,35 @@ function isQuiet(context: EngineContext, entry: ServiceEntry, needs: readonly Re
   return true;
 }
 
-/** Keeps the pool at its size, and ends what is stuck. */
-export function reconcilePool(context: EngineContext): void {
+/** Keeps the pools at their sizes. */
+export function reconcilePools(context: EngineContext): void {
   if (!context.isSynced || context.isStopped) return;
+  for (const pool of context.pools.values()) {
+    reconcilePool(context, pool);
+    const isEmpty = ![...context.records.values()].some((record) => record.pool === pool.key);
+    if (pool.isDeleted && isEmpty && !context.creating.has(creatingKey(pool.key)))
+      context.pools.delete(pool.key);
+  }
+}
+
+function reconcilePool(context: EngineContext, pool: PoolEntry): void {
   const nowMs = context.clock.nowMs();
   const actions = planPool({
-    standbys: context.settings.standbys,
+    pool: pool.key,
+    standbys: pool.size,
     records: context.records.values(),
     quarantine: context.quarantine,
-    creating: context.creating.get(POOL_KEY) ?? 0,
-    mayStart: mayStart(context.poolTrouble, false, nowMs),
+    creating: context.creating.get(creatingKey(pool.key)) ?? 0,
+    mayStart: mayStart(pool.trouble, false, nowMs),
     refillDelayMs: context.settings.refillDelayMs,
     refillQuietMs: context.settings.refillQuietMs,
     nowMs,
   });
   for (const action of actions) {
     if (action.do === 'create-standby') {
-      createPoolStandby(context);
+      createPoolStandby(context, pool.key);
     } else {
-      context.logger.info({ replica: action.id }, 'a surplus standby is ended');
+      context.logger.info({ replica: action.id, pool: pool.key }, 'a surplus standby is ended');
       changeRecord(context, action.id, { phase: 'removing', sinceMs: nowMs });
       remove(context, action.id, 0);
     }

@@ -11,8 +11,9 @@ let bench: EngineBench;
 beforeEach(async () => {
   failures.clear();
   bench = new EngineBench(
-    { standbys: 2 },
+    {},
     {
+      standbys: 2,
       outcomeOf: (uri) => {
         const failure = failures.get(uri);
         return { loadMs: 40, capacity: 4, ...(failure && { failure }) };
@@ -281,8 +282,9 @@ test('a model overwritten where it lies is taken by the next start, once no repl
   let isOverwritten = false;
   const changed = { code: 'model-changed' as const, message: 'it has another size' };
   const other = new EngineBench(
-    { standbys: 2 },
+    {},
     {
+      standbys: 2,
       outcomeOf: () => {
         const failure = isOverwritten ? changed : undefined;
         isOverwritten = false;

@@ -68,7 +68,7 @@ function needOf(
     revision: revision.name,
     wanted: runtime.wanted,
     mayStart: mayStart(runtime.trouble, hasWaiting, nowMs),
-    fits: origin === 'runtime' && context.platform.misfits(revision.resolved).length === 0,
+    pools: origin === 'runtime' ? context.platform.fit(revision.resolved).pools : [],
     origin,
     ...(modelUri !== undefined && { modelUri }),
   };

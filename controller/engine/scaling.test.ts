@@ -109,7 +109,7 @@ test('a load that takes very long does not keep the pool empty', async () => {
 });
 
 test('without a standby a process is started for the waiting request, and the wait is told in phases', async () => {
-  const bench = new EngineBench({ standbys: 0 });
+  const bench = new EngineBench({}, { standbys: 0 });
   await bench.start();
   bench.world.apply(resolvedService('ocr'));
   await bench.clock.settle();
@@ -158,7 +158,7 @@ test('phases of a start through a standby add up to what the caller waited', asy
 });
 
 test('the second cold start of a service claims the standby that has its model', async () => {
-  const bench = new EngineBench({ standbys: 2 });
+  const bench = new EngineBench({}, { standbys: 2 });
   await bench.start();
   await bench.clock.until(() => bench.phases('standby').length === 2);
   bench.world.apply(resolvedService('ocr', { scaling: SCALING }));

@@ -11,11 +11,12 @@ import type {
   ReplicaTemplate,
   ResolvedService,
   ServiceEvent,
+  StandbyFit,
   StoredRevision,
 } from '../../ports.ts';
 import { watchFolder } from './manifest-folder.ts';
 import { openConnections } from './open-connections.ts';
-import type { Command, LaunchSettings } from './replica-process.ts';
+import { type Command, type LaunchSettings, LOCAL_POOL } from './replica-process.ts';
 import { ReplicaProcesses } from './replica-processes.ts';
 import {
   diffServices,
@@ -34,6 +35,8 @@ export interface LocalPlatformOptions {
   launch: LaunchSettings;
   /** Port of the activator, for the URLs that people see. */
   urlPort: number;
+  /** Generic standbys to keep ready. */
+  standbys: number;
   clock: Clock;
   logger: Logger;
 }
@@ -69,6 +72,7 @@ export class LocalPlatform implements Platform {
 
   async start(onEvent: (event: PlatformEvent) => void): Promise<void> {
     this.#emit = onEvent;
+    onEvent({ type: 'pool-applied', pool: { key: LOCAL_POOL, size: this.#options.standbys } });
     for (const event of tellAll(this.#known)) onEvent(event);
     const { dir, logger } = this.#options;
     this.#folder = await watchFolder(dir, logger, (scan) => this.#scanned(scan));
@@ -76,7 +80,7 @@ export class LocalPlatform implements Platform {
     onEvent({ type: 'synced' });
   }
 
-  async createStandby(): Promise<{ id: string }> {
+  async createStandby(_pool: string): Promise<{ id: string }> {
     return this.#replicas.launch({ origin: 'standby', env: {} });
   }
 
@@ -87,12 +91,12 @@ export class LocalPlatform implements Platform {
     return this.#replicas.launch({ origin, startedFor, env, command: commandOf(template) });
   }
 
-  misfits({ service, env }: ResolvedService): readonly string[] {
+  fit({ service, env }: ResolvedService): StandbyFit {
     const { predictor } = service.spec;
-    if (predictor.model === undefined) return ['spec.predictor.containers'];
+    if (predictor.model === undefined) return { pools: [], misfits: ['spec.predictor.containers'] };
     // A standby's environment is that of its start. On one machine the other fields of a pod have no effect.
-    const hasEnvironment = Object.keys(env).length > 0;
-    return hasEnvironment ? ['spec.predictor.model.env'] : [];
+    if (Object.keys(env).length > 0) return { pools: [], misfits: ['spec.predictor.model.env'] };
+    return { pools: [LOCAL_POOL], misfits: [] };
   }
 
   async specialise(

@@ -159,6 +159,9 @@ function programArguments(
   ];
 }
 
+/** The one pool of a machine. */
+export const LOCAL_POOL = 'local';
+
 /** A replica as the engine sees it right after its start. */
 export function observedAtStart(owner: OwnerFile): ObservedReplica {
   return {
@@ -166,6 +169,7 @@ export function observedAtStart(owner: OwnerFile): ObservedReplica {
     host: owner.host,
     origin: owner.origin,
     state: 'starting',
+    ...(owner.origin === 'standby' && { pool: LOCAL_POOL }),
     ...(owner.startedFor && { startedFor: owner.startedFor }),
     ...(owner.pid !== undefined && { pid: owner.pid }),
     cachedModels: [],

@@ -10,11 +10,14 @@ import type {
   ReplicaTemplate,
   ResolvedService,
   ServiceEvent,
+  StandbyFit,
   StoredRevision,
 } from '../../ports.ts';
-import { type LoadOutcome, SimulatedRuntime } from './simulated-runtime.ts';
+import { type LoadOutcome, POOL, SimulatedRuntime } from './simulated-runtime.ts';
 
 interface WorldOptions {
+  /** Size of the pool. */
+  standbys: number;
   /** From the start of a process to its being a standby. */
   startMs: number;
   recycleMs: number;
@@ -44,6 +47,7 @@ export class MemoryWorld {
   constructor(clock: Clock, options: Partial<WorldOptions> = {}) {
     this.clock = clock;
     this.options = {
+      standbys: 1,
       startMs: 300,
       recycleMs: 80,
       outcomeOf: () => ({ loadMs: 40, capacity: 4 }),
@@ -59,6 +63,7 @@ export class MemoryWorld {
 
   observe(observer: (event: PlatformEvent) => void): void {
     this.#observer = observer;
+    observer({ type: 'pool-applied', pool: { key: POOL, size: this.options.standbys } });
     for (const service of this.services.values()) observer({ type: 'service-applied', service });
     for (const replica of this.replicas.values())
       observer({ type: 'replica-changed', replica: replica.observed() });
@@ -177,7 +182,7 @@ class MemoryPlatform implements Platform {
     this.#world.observe(onEvent);
   }
 
-  async createStandby(): Promise<{ id: string }> {
+  async createStandby(_pool: string): Promise<{ id: string }> {
     this.#world.called('createStandby', '');
     return await Promise.resolve(this.#world.launch('standby'));
   }
@@ -187,8 +192,9 @@ class MemoryPlatform implements Platform {
     return await Promise.resolve(this.#world.launch(origin, { serviceUid, revision }));
   }
 
-  misfits({ service }: ResolvedService): readonly string[] {
-    return service.spec.predictor.model?.env.length ? ['env'] : [];
+  fit({ service }: ResolvedService): StandbyFit {
+    if (service.spec.predictor.model?.env.length) return { pools: [], misfits: ['env'] };
+    return { pools: [POOL], misfits: [] };
   }
 
   async specialise(

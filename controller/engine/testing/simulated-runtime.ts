@@ -2,6 +2,9 @@ import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admi
 import { type ErrorCode, PilotlightError } from '../../../contracts/errors.ts';
 import type { Clock, ObservedReplica, ReplicaOrigin } from '../../ports.ts';
 
+/** The one pool of the simulated world. */
+export const POOL = 'pool';
+
 /** How a load goes, by the model's URI. */
 export interface LoadOutcome {
   loadMs: number;
@@ -62,6 +65,7 @@ export class SimulatedRuntime {
       state,
       cachedModels,
       sinceMs,
+      ...(origin === 'standby' && { pool: POOL }),
       ...(state !== 'starting' && { address: this.address }),
       ...(claim && { claim }),
       ...(startedFor && { startedFor }),
