@@ -2,12 +2,14 @@ import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from './errors.ts';
 
 /**
- * The runtime's admin port: controller to runtime, bearer token, never the serving port.
+ * The runtime's admin port: controller to runtime, bearer token, never the serving port. The token is a shared
+ * one on the local platform and a signed one in a cluster (contracts/admin-token.ts).
  *
  * - `POST /admin/specialise` with SpecialiseRequest. Answer 200 is a stream of SpecialiseEvent, one JSON line
  *   each, that ends with `ready` or `failed`. The first claim wins; the same claimId again is the same claim and
- *   gets its events from the start; another claimId gets 409 `claim-conflict`; an epoch below the highest one
- *   seen gets 409 `stale-epoch`. Breaking the connection does not stop the load.
+ *   gets its events from the start, and its stats go where the newest such call says; another claimId gets 409
+ *   `claim-conflict`; an epoch below the highest one seen gets 409 `stale-epoch`. Breaking the connection does
+ *   not stop the load.
  * - `POST /admin/drain` with ClaimRequest: the serving port refuses new work with 503 `draining`; answers 200
  *   `{drained: true}` once nothing is in flight, `{drained: false}` when the deadline passed first.
  * - `POST /admin/recycle` with ClaimRequest: answers 202, then the process replaces itself and is a standby
@@ -109,6 +111,10 @@ export type ClaimRequest = z.infer<typeof claimRequestSchema>;
 export const runtimeStateSchema = z.object({
   /** New with each incarnation of the process, `execve` included. */
   incarnation: z.string(),
+  /** How often this process has replaced itself: pod (or process) and this number name an incarnation. */
+  recycles: z.number().int().nonnegative(),
+  /** Highest epoch that any incarnation of this process has heard: a claim of a lower one is refused. */
+  highestEpoch: z.number().int().nonnegative(),
   state: z.enum(['standby', 'specialising', 'ready', 'draining', 'failed']),
   claim: z
     .object({

@@ -48,7 +48,7 @@ export const ERROR_STATUS = {
   unauthorized: 401,
   'claim-conflict': 409,
   'stale-epoch': 409,
-  'not-leader': 421,
+  'not-leader': 503,
   internal: 500,
 } as const satisfies Record<string, number>;
 

@@ -8,4 +8,6 @@ export const HEADERS = {
   revision: 'pilotlight-revision',
   /** Instance id of the activator that a request came through, so that its demand is counted once. */
   proxiedBy: 'pilotlight-proxied-by',
+  /** Where the leader's API is, `https://host:port`: with 503 `not-leader` from a controller that doesn't lead and knows who does. */
+  leader: 'pilotlight-leader',
 } as const;

@@ -27,7 +27,7 @@ export interface RunningRuntime {
  * for a server on its own, the model is loaded and warmed.
  *
  * @throws PilotlightError when the model can't be loaded; Error with code EADDRINUSE or EACCES for a port;
- *   OptionError when PILOTLIGHT_ADMIN_TOKEN is missing for an admin port.
+ *   OptionError when nothing guards an admin port: neither PILOTLIGHT_ADMIN_TOKEN nor, in a pod, PILOTLIGHT_ADMIN_PUBLIC_KEY.
  */
 export async function runRuntime(options: RuntimeOptions): Promise<RunningRuntime> {
   const { startRuntime } = await import('./start.ts');

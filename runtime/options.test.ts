@@ -36,7 +36,15 @@ test.each([
 
 test('the next incarnation starts with what this one has, real ports and highest epoch included', () => {
   const argv = '--standby --port 0 --admin-port 0 --cache-dir /c --cache-max-bytes 5 --record /r.json';
-  const options = parse(...argv.split(' '), '--lifeline', '/l', '--lifeline-grace-ms', '250');
+  const options = parse(
+    ...argv.split(' '),
+    '--lifeline',
+    '/l',
+    '--lifeline-grace-ms',
+    '250',
+    '--drain-ms',
+    '3500',
+  );
   if (options.mode !== 'standby') throw new Error('expected a standby');
   const next = standbyArguments(options, {
     port: 4001,
@@ -44,7 +52,8 @@ test('the next incarnation starts with what this one has, real ports and highest
     adminPort: 4002,
     highestEpoch: 7,
   });
-  expect(parse(...next)).toEqual({ ...options, port: 4001, adminPort: 4002, highestEpoch: 7 });
+  expect(parse(...next)).toEqual({ ...options, port: 4001, adminPort: 4002, highestEpoch: 7, recycles: 1 });
+  expect(options).toMatchObject({ recycles: 0, drainMs: 3_500 });
 });
 
 test.each([

@@ -11,6 +11,8 @@ interface CommonOptions {
   readonly cacheMaxBytes: number | undefined;
   readonly record: string | undefined;
   readonly lifeline: { readonly path: string; readonly graceMs: number } | undefined;
+  /** Time to finish what is in flight after SIGTERM. */
+  readonly drainMs: number;
 }
 
 export interface StandbyOptions extends CommonOptions {
@@ -18,6 +20,8 @@ export interface StandbyOptions extends CommonOptions {
   readonly adminPort: number;
   /** Of this process and all of its incarnations before. */
   readonly highestEpoch: number;
+  /** How often this process has replaced itself. */
+  readonly recycles: number;
 }
 
 export interface StandaloneOptions extends CommonOptions {
@@ -57,6 +61,8 @@ const FLAGS = {
   lifeline: { type: 'string' },
   'lifeline-grace-ms': { type: 'string' },
   'highest-epoch': { type: 'string' },
+  recycles: { type: 'string' },
+  'drain-ms': { type: 'string' },
 } as const;
 
 const DEFAULT_PORT = 8080;
@@ -64,6 +70,9 @@ const DEFAULT_START_TIMEOUT_MS = 10 * 60_000;
 /** Knative's default. */
 const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
 const MAX_PORT = 65_535;
+/** Whoever sends SIGTERM on one machine waits 5 s before it kills; all of a stop has to fit. */
+const DEFAULT_DRAIN_MS = 3_500;
+const MAX_DRAIN_MS = 24 * 3_600_000;
 
 /**
  * The arguments behind the program's name as options.
@@ -96,6 +105,7 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
       values.lifeline === undefined
         ? undefined
         : Object.freeze({ path: values.lifeline, graceMs: whole('lifeline-grace-ms', 0) ?? 0 }),
+    drainMs: whole('drain-ms', 0, MAX_DRAIN_MS) ?? DEFAULT_DRAIN_MS,
   };
   if (values.standby === true) {
     if (values.model !== undefined) {
@@ -106,6 +116,7 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
       mode: 'standby',
       adminPort: whole('admin-port', 0, MAX_PORT) ?? 0,
       highestEpoch: whole('highest-epoch', 0) ?? 0,
+      recycles: whole('recycles', 0) ?? 0,
     });
   }
   if (values.model === undefined || values.model === '') {
@@ -139,7 +150,7 @@ export function modelNameOf(uri: string): string {
   return last === '' ? 'model' : last;
 }
 
-/** A standby's options as arguments, with the ports that it really has: what its next incarnation starts with. */
+/** A standby's options as arguments, with the ports that it really has: what its next incarnation starts with, one recycle later. */
 export function standbyArguments(
   options: StandbyOptions,
   actual: { port: number; grpcPort: number | undefined; adminPort: number; highestEpoch: number },
@@ -157,6 +168,8 @@ export function standbyArguments(
     ...flag('record', options.record),
     ...flag('lifeline', options.lifeline?.path),
     ...flag('lifeline-grace-ms', options.lifeline?.graceMs),
+    ...flag('drain-ms', options.drainMs),
     ...flag('highest-epoch', actual.highestEpoch),
+    ...flag('recycles', options.recycles + 1),
   ];
 }

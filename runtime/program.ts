@@ -5,9 +5,8 @@ import { exitAtOnce } from './engine/instance.ts';
 import type { RunningRuntime } from './main.ts';
 import { OptionError, parseOptions, type RuntimeOptions } from './options.ts';
 
-/** Drain, ports and workers together; whoever sent SIGTERM waits 5 s before it kills. */
-const STOP_LIMIT_MS = 4_000;
-const DRAIN_MS = 3_500;
+/** Ports and workers, beyond the drain. */
+const CLOSE_LIMIT_MS = 500;
 
 /**
  * A runtime as a program: options from the command line, signals, exit codes (0 after a signal, 1 when the model
@@ -19,15 +18,16 @@ export async function runProgram(
   run: (options: RuntimeOptions) => Promise<RunningRuntime>,
 ): Promise<void> {
   let running: RunningRuntime | undefined;
+  let drainMs = 0;
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     // A second one is from somebody who doesn't want to wait.
     if (stopping) exitAtOnce(130);
     stopping = true;
-    setTimeout(() => exitAtOnce(1), STOP_LIMIT_MS).unref();
+    setTimeout(() => exitAtOnce(1), drainMs + CLOSE_LIMIT_MS).unref();
     // While it starts there is nothing to drain: whatever is being loaded is of no use any more.
     if (running === undefined) exitAtOnce(signal === 'SIGTERM' ? 0 : 130);
-    running.stop(DRAIN_MS).then(
+    running.stop(drainMs).then(
       () => exitAtOnce(0),
       () => exitAtOnce(1),
     );
@@ -35,7 +35,9 @@ export async function runProgram(
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   try {
-    running = await run(parseOptions(argv, defaultCacheDir(process.env)));
+    const options = parseOptions(argv, defaultCacheDir(process.env));
+    drainMs = options.drainMs;
+    running = await run(options);
     const { port, grpcPort, adminPort } = running;
     say(JSON.stringify({ listening: { port, grpcPort, adminPort } }));
   } catch (error) {

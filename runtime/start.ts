@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
 import type { Logger } from '../process/logger.ts';
-import type { AdminParts, AdminServer } from './admin/admin-server.ts';
+import type { AdminGuard, AdminParts, AdminServer } from './admin/admin-server.ts';
 import { exitAtOnce } from './engine/instance.ts';
 import { processLimits } from './engine/process-limits.ts';
 import { trimMemory } from './engine/trim-memory.ts';
@@ -36,7 +36,7 @@ async function followParent(
 
 /** Composes a runtime: see `runRuntime`. */
 export async function startRuntime(options: RuntimeOptions, origin: Origin): Promise<RunningRuntime> {
-  const token = adminToken(options, origin);
+  const credentials = adminCredentials(options, origin);
   const reserve = new WorkerReserve();
   // First of all: it loads ONNX Runtime on another core while this thread reads the rest of the program.
   reserve.start(options.mode === 'standalone' ? (options.instances ?? 1) : 1);
@@ -52,6 +52,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   // Before the ports: a parent that is gone by now must not leave a runtime that is still starting.
   const letGoOfLifeline =
     options.lifeline === undefined ? () => undefined : await followParent(options.lifeline, logger);
+  const host = await hostToListenAt(options.host, logger);
   const incarnation = randomUUID();
   const metrics = new ModelMetrics();
   const registry = createRegistry('runtime');
@@ -59,6 +60,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   let stopStats = (): Promise<void> => Promise.resolve();
   const lifecycle: Lifecycle = new Lifecycle({
     incarnation,
+    recycles: options.mode === 'standby' ? options.recycles : 0,
     highestEpoch: options.mode === 'standby' ? options.highestEpoch : 0,
     cacheDir: options.cacheDir,
     cacheMaxBytes: options.cacheMaxBytes,
@@ -68,13 +70,14 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
     metrics,
     onReady: (target) => {
       void import('./lifecycle/stats-push.ts').then(({ pushStats }) => {
-        stopStats = pushStats(target, incarnation, server.load, logger);
+        const controlCa = origin.environment['PILOTLIGHT_CONTROL_CA'];
+        stopStats = pushStats(target, { incarnation, controlCa, load: server.load, logger });
       });
     },
   });
-  const server: RuntimeServer = await onWantedPort(options.port, options.mode, (port) =>
+  const server: RuntimeServer = await onWantedPort(options.port, options, (port) =>
     openServer({
-      host: options.host,
+      host,
       port,
       ...(options.grpcPort === undefined ? {} : { grpcPort: options.grpcPort }),
       engine: lifecycle,
@@ -103,12 +106,13 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
     metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
     recycle,
   };
-  const admin = token === undefined ? undefined : await openAdmin(token);
+  const admin = credentials === undefined ? undefined : await openAdmin(credentials);
 
-  async function openAdmin(bearer: string): Promise<AdminServer> {
+  async function openAdmin(accepted: AdminCredentials): Promise<AdminServer> {
     const { openAdminServer } = await import('./admin/admin-server.ts');
-    return onWantedPort(options.adminPort ?? 0, options.mode, (port) =>
-      openAdminServer({ host: options.host, port }, bearer, lifecycle, adminParts, logger),
+    const guard = await adminGuard(accepted);
+    return onWantedPort(options.adminPort ?? 0, options, (port) =>
+      openAdminServer({ host, port }, guard, lifecycle, adminParts, logger),
     );
   }
 
@@ -124,7 +128,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   if (options.record !== undefined) {
     writeRecord(options.record, {
       incarnation,
-      host: options.host,
+      host,
       servingPort: server.port,
       ...(admin === undefined ? {} : { adminPort: admin.port }),
     });
@@ -192,30 +196,70 @@ async function cachedModels(cacheDir: string): Promise<string[]> {
   return (await listCached(cacheDir)).map(({ uri }) => uri);
 }
 
-/** @throws OptionError when an admin port is to be opened and no token guards it. */
-function adminToken(options: RuntimeOptions, { environment }: Origin): string | undefined {
+interface AdminCredentials {
+  /** Of the local platform. */
+  sharedToken: string | undefined;
+  /** In a cluster: whose signature counts, and for which pod. */
+  signed: { publicKey: string; pod: { namespace: string; name: string } } | undefined;
+}
+
+/** @throws OptionError when an admin port is to be opened and nothing guards it. */
+function adminCredentials(options: RuntimeOptions, { environment }: Origin): AdminCredentials | undefined {
   if (options.mode === 'standalone' && options.adminPort === undefined) return undefined;
-  const token = environment['PILOTLIGHT_ADMIN_TOKEN'];
-  if (token !== undefined && token !== '') return token;
+  const valueOf = (name: string): string | undefined => environment[name] || undefined;
+  const sharedToken = valueOf('PILOTLIGHT_ADMIN_TOKEN');
+  const publicKey = valueOf('PILOTLIGHT_ADMIN_PUBLIC_KEY');
+  if (publicKey !== undefined) {
+    const [name, namespace] = [valueOf('PILOTLIGHT_POD_NAME'), valueOf('PILOTLIGHT_POD_NAMESPACE')];
+    if (name !== undefined && namespace !== undefined) {
+      return { sharedToken, signed: { publicKey, pod: { namespace, name } } };
+    }
+    throw new OptionError(
+      'PILOTLIGHT_POD_NAME and PILOTLIGHT_POD_NAMESPACE: expected both beside PILOTLIGHT_ADMIN_PUBLIC_KEY, since a token is for one pod',
+    );
+  }
+  if (sharedToken !== undefined) return { sharedToken, signed: undefined };
   throw new OptionError(
-    'PILOTLIGHT_ADMIN_TOKEN: expected a token in the environment for the admin port, got none',
+    'PILOTLIGHT_ADMIN_TOKEN: expected a token in the environment for the admin port, or PILOTLIGHT_ADMIN_PUBLIC_KEY in a pod; got neither',
   );
+}
+
+/** @throws OptionError for what is no public key. */
+async function adminGuard({ sharedToken, signed }: AdminCredentials): Promise<AdminGuard> {
+  const { sharedTokenGuard } = await import('./admin/admin-server.ts');
+  const shared = sharedToken === undefined ? undefined : sharedTokenGuard(sharedToken);
+  if (signed === undefined) return shared ?? (() => 'no token is taken here');
+  const { signedTokenGuard } = await import('./admin/signed-token-guard.ts');
+  try {
+    const guard = signedTokenGuard(signed.publicKey, signed.pod, Date.now);
+    if (shared === undefined) return guard;
+    return (token) => (shared(token) === undefined ? undefined : guard(token));
+  } catch (error) {
+    throw new OptionError(`PILOTLIGHT_ADMIN_PUBLIC_KEY: ${(error as Error).message}`);
+  }
+}
+
+async function hostToListenAt(wanted: string, logger: Logger): Promise<string> {
+  if (wanted !== '::') return wanted;
+  const { listenHost } = await import('../process/listen-host.ts');
+  return listenHost(wanted, (err) => logger.info({ err, wanted }, 'no IPv6 here, listening at 0.0.0.0'));
 }
 
 /**
  * A standby that was recycled wants the ports it had, but somebody else may have taken one in the blink between:
- * then any other one will do, since the record tells.
+ * then any other one will do where a record tells. In a pod nobody would learn of another port, and nobody else
+ * is there to take one.
  */
 async function onWantedPort<Opened>(
   port: number,
-  mode: RuntimeOptions['mode'],
+  { mode, record }: RuntimeOptions,
   open: (port: number) => Promise<Opened>,
 ): Promise<Opened> {
   try {
     return await open(port);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (mode !== 'standby' || code !== 'EADDRINUSE' || port === 0) throw error;
+    if (mode !== 'standby' || record === undefined || code !== 'EADDRINUSE' || port === 0) throw error;
     return open(0);
   }
 }

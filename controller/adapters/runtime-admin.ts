@@ -23,10 +23,11 @@ const ANSWER_TIMEOUT_MS = 2_000;
  */
 export class RuntimeAdmin {
   readonly #base: { host: string; port: number };
-  readonly #token: string;
+  readonly #token: () => string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 8 });
 
-  constructor(base: { host: string; port: number }, token: string) {
+  /** @param token is asked for each call, so that one which ends can be renewed in time. */
+  constructor(base: { host: string; port: number }, token: () => string) {
     this.#base = base;
     this.#token = token;
   }
@@ -86,7 +87,7 @@ export class RuntimeAdmin {
         path,
         timeout: timeoutMs,
         headers: {
-          authorization: `Bearer ${this.#token}`,
+          authorization: `Bearer ${this.#token()}`,
           ...(payload && { 'content-type': 'application/json', 'content-length': payload.length }),
         },
       });

@@ -17,6 +17,9 @@ export interface AdminParts {
   recycle: () => void;
 }
 
+/** Looks at a bearer token. Undefined: it may use the admin port; otherwise why not, for the caller. */
+export type AdminGuard = (token: string) => string | undefined;
+
 export interface AdminServer {
   readonly port: number;
   close(): void;
@@ -26,14 +29,14 @@ const MAX_BODY_BYTES = 1024 * 1024;
 const BODY_TIMEOUT_MS = 10_000;
 
 /**
- * Opens the admin port (contracts/admin.ts). It belongs to the controller: everything but `/metrics` wants the
- * bearer token.
+ * Opens the admin port (contracts/admin.ts). It belongs to the controller: everything but `/metrics` wants a
+ * bearer token that the guard lets in.
  *
  * @throws Error with code EADDRINUSE or EACCES when the port can't be had.
  */
 export async function openAdminServer(
   address: { host: string; port: number },
-  token: string,
+  guard: AdminGuard,
   lifecycle: Lifecycle,
   parts: AdminParts,
   logger: Logger,
@@ -41,7 +44,6 @@ export async function openAdminServer(
   // Not imported: an ES import of node:http reads each of its exports, WebSocket among them, and that loads
   // undici: 20 ms and 6 MB.
   const { createServer } = process.getBuiltinModule('node:http');
-  const expected = digest(token);
   const server: Server = createServer(
     { headersTimeout: BODY_TIMEOUT_MS, requestTimeout: BODY_TIMEOUT_MS, keepAliveTimeout: 65_000 },
     (request, response) => {
@@ -61,9 +63,8 @@ export async function openAdminServer(
       response.writeHead(200, { 'content-type': contentType }).end(text);
       return;
     }
-    if (!authorized(request.headers.authorization, expected)) {
-      throw new PilotlightError('unauthorized', 'expected the header "Authorization: Bearer <admin token>"');
-    }
+    const objection = guard(bearerToken(request));
+    if (objection !== undefined) throw new PilotlightError('unauthorized', objection);
     const handler = HANDLERS[path ?? ''];
     if (handler === undefined) throw new PilotlightError('not-found', `there is no admin path '${path}'`);
     const [method, handle] = handler;
@@ -90,6 +91,17 @@ export async function openAdminServer(
       server.closeAllConnections();
     },
   };
+}
+
+/** Lets in one token that both sides know: the local platform. */
+export function sharedTokenGuard(expected: string): AdminGuard {
+  const digest = (token: string): Buffer => createHash('sha256').update(token).digest();
+  const expectedDigest = digest(expected);
+  // Digests are compared, so that neither the length nor the content of the token shows in the time it takes.
+  return (token) =>
+    timingSafeEqual(digest(token), expectedDigest)
+      ? undefined
+      : 'the token is not the admin token of this runtime';
 }
 
 type Handler = (
@@ -179,14 +191,11 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-/** Digests are compared, so that neither the length nor the content of the token shows in the time it takes. */
-function authorized(header: string | undefined, expected: Buffer): boolean {
-  const given = /^Bearer (.+)$/i.exec(header ?? '')?.[1] ?? '';
-  return timingSafeEqual(digest(given), expected);
-}
-
-function digest(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
+/** @throws PilotlightError `unauthorized` when there is none. */
+function bearerToken(request: IncomingMessage): string {
+  const token = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
+  if (token !== undefined) return token;
+  throw new PilotlightError('unauthorized', 'expected the header "Authorization: Bearer <admin token>"');
 }
 
 function json(response: ServerResponse, status: number, body: unknown): void {

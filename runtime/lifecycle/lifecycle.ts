@@ -26,6 +26,8 @@ import type { StatsTarget } from './stats-push.ts';
 export interface LifecycleOptions {
   /** New with each incarnation of the process. */
   incarnation: string;
+  /** How often this process has replaced itself. */
+  recycles: number;
   /** From the incarnation before, so that a leader that was deposed stays so. */
   highestEpoch: number;
   cacheDir: string;
@@ -52,6 +54,7 @@ interface Held {
   abort: AbortController;
   model: ModelHandle | undefined;
   files: LoadedFiles | undefined;
+  stats: StatsTarget | undefined;
 }
 
 /**
@@ -96,13 +99,18 @@ export class Lifecycle implements Engine {
    */
   specialise(request: SpecialiseRequest): EventLog {
     const decision = this.#decide(decideSpecialise, request);
-    if (decision.kind === 'same' && this.#held !== undefined) return this.#held.events;
+    if (decision.kind === 'same' && this.#held !== undefined) {
+      // Whoever leads now says where the stats go and with which token.
+      Object.assign(this.#held.stats ?? {}, request.stats);
+      return this.#held.events;
+    }
     const { claimId, epoch, revision, service } = request;
     const claim: Claim = { claimId, epoch, serviceUid: service.uid, revision };
     this.#options.metrics.label({ namespace: service.namespace, service: service.name });
     const { stats } = request;
     const target: StatsTarget = { ...stats, claim, claimedAtMs: performance.now() };
     const held = this.#hold(claim, orderOf(request));
+    held.stats = target;
     void this.#load(held, orderOf(request)).then((ready) => {
       if (ready) this.#options.onReady?.(target);
     });
@@ -117,7 +125,8 @@ export class Lifecycle implements Engine {
   }
 
   /**
-   * Refuses new work and waits until nothing is in flight. A load that is going on is given up.
+   * Refuses new work and waits until nothing is in flight. A load that is going on is given up, and a standby
+   * takes no claim any more.
    *
    * @returns false when the deadline passed first.
    * @throws PilotlightError `claim-conflict` or `stale-epoch`.
@@ -138,6 +147,8 @@ export class Lifecycle implements Engine {
       this.#held?.abort.abort(
         new PilotlightError('draining', 'the runtime was told to drain while it loaded the model'),
       );
+    } else if (phase.phase === 'standby') {
+      this.#phase = { phase: 'draining', model: undefined, claim: undefined };
     }
     return this.#serving === undefined ? true : this.#serving.drain(deadlineMs);
   }
@@ -162,6 +173,8 @@ export class Lifecycle implements Engine {
     const load = this.#serving?.load.snapshot();
     return {
       incarnation: this.#options.incarnation,
+      recycles: this.#options.recycles,
+      highestEpoch: this.#highestEpoch,
       state: phase.phase,
       ...(claim === undefined
         ? {}
@@ -197,6 +210,7 @@ export class Lifecycle implements Engine {
       abort: new AbortController(),
       model: undefined,
       files: undefined,
+      stats: undefined,
     };
     this.#held = held;
     this.#requestTimeoutMs = order.requestTimeoutMs;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { SpecialiseRequest } from '../../contracts/admin.ts';
 import type { Logger } from '../../process/logger.ts';
-import { type AdminParts, openAdminServer } from '../admin/admin-server.ts';
+import { type AdminParts, openAdminServer, sharedTokenGuard } from '../admin/admin-server.ts';
 import { openModel } from '../storage/open-model.ts';
 import { Lifecycle, type LifecycleOptions } from './lifecycle.ts';
 import { ModelMetrics } from './model-metrics.ts';
@@ -44,11 +44,13 @@ export async function rehearseClaim(
       const lifecycle = new Lifecycle({
         ...options,
         incarnation: TOKEN,
+        recycles: 0,
         highestEpoch: 0,
         logger: silent,
         metrics: new ModelMetrics(),
       });
-      const server = await openAdminServer({ host: '127.0.0.1', port: 0 }, TOKEN, lifecycle, parts, silent);
+      const address = { host: '127.0.0.1', port: 0 };
+      const server = await openAdminServer(address, sharedTokenGuard(TOKEN), lifecycle, parts, silent);
       await claim(server.port);
       server.close();
       const opened = await openModel({ uri: MODEL_URI, cacheDir: options.cacheDir });

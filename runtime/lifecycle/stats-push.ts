@@ -1,8 +1,9 @@
 import { STATS_HEARTBEAT_MS, STATS_INTERVAL_MS, type StatsReport } from '../../contracts/stats.ts';
 import type { Logger } from '../../process/logger.ts';
 import type { Claim, ServingLoad } from '../ports.ts';
+import { StatsPoster } from './stats-post.ts';
 
-/** Where the stats of a claim go. */
+/** Where the stats of a claim go; address and token change under way when another controller takes over. */
 export interface StatsTarget {
   url: string;
   token: string;
@@ -11,7 +12,13 @@ export interface StatsTarget {
   claimedAtMs: number;
 }
 
-const PUSH_TIMEOUT_MS = 2_000;
+interface StatsSource {
+  incarnation: string;
+  load: ServingLoad;
+  /** PEM of the authority that signs controllers' certificates, in a cluster. */
+  controlCa: string | undefined;
+  logger: Logger;
+}
 
 /**
  * Reports the load of this runtime to the controller: each second while it changes, and a heartbeat otherwise.
@@ -20,11 +27,10 @@ const PUSH_TIMEOUT_MS = 2_000;
  * @returns a function that ends the reports, after one last one.
  */
 export function pushStats(
-  target: StatsTarget,
-  incarnation: string,
-  load: ServingLoad,
-  logger: Logger,
+  target: Readonly<StatsTarget>,
+  { incarnation, load, controlCa, logger }: StatsSource,
 ): () => Promise<void> {
+  const poster = new StatsPoster(controlCa);
   let sequence = 0;
   let lastText = '';
   let lastSentAtMs = -Infinity;
@@ -33,7 +39,7 @@ export function pushStats(
 
   const send = async (body: StatsReport): Promise<void> => {
     try {
-      await postJson(target.url, target.token, JSON.stringify(body));
+      await poster.post(target.url, target.token, JSON.stringify(body));
       failing = false;
     } catch (error) {
       // Once for each spell of silence: the controller may be restarting, and reports go on each second.
@@ -72,34 +78,4 @@ export function pushStats(
     report(true);
     await sending;
   };
-}
-
-/** Over node:http: `fetch` would bring 20 ms and 6 MB of undici into every standby that becomes a replica. */
-async function postJson(url: string, token: string, body: string): Promise<void> {
-  const { protocol } = new URL(url);
-  const { request } = process.getBuiltinModule(protocol === 'https:' ? 'node:https' : 'node:http');
-  await new Promise<void>((resolve, reject) => {
-    const call = request(
-      url,
-      {
-        method: 'POST',
-        headers: {
-          authorization: `Bearer ${token}`,
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(body),
-        },
-        signal: AbortSignal.timeout(PUSH_TIMEOUT_MS),
-      },
-      (response) => {
-        response.resume();
-        response.once('end', () => {
-          if (response.statusCode !== undefined && response.statusCode < 300) resolve();
-          else reject(new Error(`the controller answered ${response.statusCode}`));
-        });
-        response.once('error', reject);
-      },
-    );
-    call.once('error', reject);
-    call.end(body);
-  });
 }

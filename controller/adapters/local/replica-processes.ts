@@ -212,7 +212,7 @@ export class ReplicaProcesses {
     // After a recycle the old record still stands until the new incarnation has written its own.
     if (record.incarnation === managed.current || record.incarnation === managed.left) return;
     managed.current = record.incarnation;
-    const admin = new RuntimeAdmin({ host: record.host, port: record.adminPort }, owner.token);
+    const admin = new RuntimeAdmin({ host: record.host, port: record.adminPort }, () => owner.token);
     managed.admin?.close();
     managed.admin = admin;
     const { id } = owner;
