@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import { z } from 'zod';
-import { API_GROUP, KIND, MAX_NAME_LENGTH, NAME_PATTERN, specSchema } from './inference-service.ts';
+import { API_GROUP, KIND, MAX_NAME_LENGTH, specSchema } from './inference-service.ts';
+import { NAME_PATTERN } from './metadata.ts';
 import { statusSchema } from './status.ts';
 import { type StructuralSchema, toStructural } from './structural-schema.ts';
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { durationOrSeconds, fields, optional, refuse, text, unsupported } from './fields.ts';
+import { metadataSchema } from './metadata.ts';
 import { type ModelSpec, modelSchema, OTHER_FRAMEWORKS, onnxSchema, otherFrameworkShape } from './model.ts';
 import { type Container, containerSchema, podShape } from './pod-fields.ts';
 import { scalingSchema } from './scaling.ts';
@@ -13,7 +14,6 @@ export const KIND = 'InferenceService';
  * 63 characters: 45 + "-00001" + "-0000" + "-00000" = 62.
  */
 export const MAX_NAME_LENGTH = 45;
-export const NAME_PATTERN = '^[a-z]([-a-z0-9]*[a-z0-9])?$';
 
 const SCALE_METRICS_LATER = new Set(['cpu', 'memory']);
 
@@ -114,45 +114,10 @@ export const specSchema = fields({
   explainer: unsupported('object'),
 });
 
-const stringMap = z.record(text(317), z.string().max(262_144));
-const managed = z.unknown();
-
-/** Metadata as a manifest or the API server gives it; only what is read here appears in the parsed form. */
-const metadataSchema = fields({
-  name: text(MAX_NAME_LENGTH).regex(
-    new RegExp(NAME_PATTERN),
-    'expected lower-case letters, digits and "-", beginning with a letter and not ending with "-"',
-  ),
-  namespace: text(63)
-    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'expected lower-case letters, digits and "-"')
-    .default('default'),
-  labels: stringMap.default({}),
-  annotations: stringMap.default({}),
-  uid: optional(z.string().max(128)),
-  generation: optional(z.int()),
-  resourceVersion: optional(z.string().max(128)),
-  creationTimestamp: optional(z.string().max(64).nullable()),
-  deletionTimestamp: optional(z.string().max(64).nullable()),
-  deletionGracePeriodSeconds: optional(managed),
-  finalizers: optional(z.array(z.string().max(317)).max(100)),
-  ownerReferences: optional(managed),
-  managedFields: optional(managed),
-  selfLink: optional(managed),
-  generateName: unsupported('string'),
-}).transform(
-  ({
-    deletionGracePeriodSeconds: _grace,
-    ownerReferences: _owners,
-    managedFields: _managed,
-    selfLink: _link,
-    ...rest
-  }) => rest,
-);
-
 export const inferenceServiceSchema = fields({
   apiVersion: z.literal(API_VERSION),
   kind: z.literal(KIND),
-  metadata: metadataSchema,
+  metadata: metadataSchema(MAX_NAME_LENGTH),
   spec: specSchema,
   status: optional(z.unknown()),
 }).transform(({ status: _status, ...rest }) => rest);

@@ -8,7 +8,7 @@ import { z } from 'zod';
 const optional = z.exactOptional;
 const timestamp = z.string().meta({ format: 'date-time' });
 
-const conditionSchema = z.object({
+export const conditionSchema = z.object({
   type: z.string().max(317),
   status: z.enum(['True', 'False', 'Unknown']),
   severity: optional(z.enum(['Error', 'Warning', 'Info'])),
