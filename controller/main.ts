@@ -73,7 +73,7 @@ export async function runController(
   metrics.observe(controller);
   // The port before the work: a controller that can't be asked must not start replicas.
   const api = await openApi({
-    controller,
+    state: { role: 'leading', controller },
     logger,
     registry,
     host: settings.apiHost,

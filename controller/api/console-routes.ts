@@ -8,7 +8,8 @@ import type { ViewFilter } from '../engine/views.ts';
 import { bearerToken, unauthorized } from './bearer.ts';
 
 interface ConsoleOptions {
-  controller: Controller;
+  /** @throws NotLeaderError when it isn't this one. */
+  leading: () => Controller;
   readToken?: string;
 }
 
@@ -18,20 +19,22 @@ const filterSchema = z.object({
 });
 
 /** What people, the terminal and the console read. Lists are bounded by the views. */
-export function addConsoleRoutes(app: FastifyInstance, { controller, readToken }: ConsoleOptions): void {
-  const { views } = controller;
+export function addConsoleRoutes(app: FastifyInstance, { leading, readToken }: ConsoleOptions): void {
   const readable = (request: FastifyRequest): void => {
     if (readToken !== undefined && !sameToken(readToken, bearerToken(request, 'read token'))) {
       throw unauthorized('the token is not the read token of this controller');
     }
   };
-  const list = (path: string, items: (filter: ViewFilter) => readonly unknown[]): void => {
+  const list = (
+    path: string,
+    items: (views: Controller['views'], filter: ViewFilter) => readonly unknown[],
+  ): void => {
     app.get(path, (request, reply) => {
       readable(request);
-      void reply.send({ items: items(filterOf(request)) });
+      void reply.send({ items: items(leading().views, filterOf(request)) });
     });
   };
-  list(API_PATHS.services, ({ namespace, service }) =>
+  list(API_PATHS.services, (views, { namespace, service }) =>
     views
       .services()
       .filter(
@@ -40,16 +43,17 @@ export function addConsoleRoutes(app: FastifyInstance, { controller, readToken }
           (service === undefined || view.name === service),
       ),
   );
-  list(API_PATHS.revisions, (filter) => views.revisions(filter));
-  list(API_PATHS.replicas, (filter) => views.replicas(filter));
-  list(API_PATHS.decisions, (filter) => views.decisions(filter));
-  list(API_PATHS.coldStarts, (filter) => views.coldStarts(filter));
+  list(API_PATHS.revisions, (views, filter) => views.revisions(filter));
+  list(API_PATHS.replicas, (views, filter) => views.replicas(filter));
+  list(API_PATHS.decisions, (views, filter) => views.decisions(filter));
+  list(API_PATHS.coldStarts, (views, filter) => views.coldStarts(filter));
   app.get<{ Params: { namespace: string; name: string } }>(
     `${API_PATHS.services}/:namespace/:name`,
     (request, reply) => {
       readable(request);
       const { namespace, name } = request.params;
-      const view = views.service(namespace, name);
+      const controller = leading();
+      const view = controller.views.service(namespace, name);
       if (view === undefined) throw noSuchService(controller, namespace, name);
       void reply.send(view);
     },

@@ -7,24 +7,25 @@ import type { Controller } from '../engine/create-controller.ts';
 import { bearerToken, unauthorized } from './bearer.ts';
 
 interface IntakeOptions {
-  controller: Controller;
+  /** @throws NotLeaderError when it isn't this one. */
+  leading: () => Controller;
   isActivator: (token: string) => boolean | Promise<boolean>;
 }
 
 /** `POST /v1/demand` from activators and `POST /v1/stats` from runtimes; both answer 204. */
-export function addIntakeRoutes(app: FastifyInstance, { controller, isActivator }: IntakeOptions): void {
+export function addIntakeRoutes(app: FastifyInstance, { leading, isActivator }: IntakeOptions): void {
   app.post(DEMAND_PATH, async (request, reply) => {
     const verdict = isActivator(bearerToken(request, 'token of an activator'));
     if (!(typeof verdict === 'boolean' ? verdict : await verdict)) {
       throw unauthorized('the token is not that of an activator');
     }
-    controller.demand(parsed(demandReportSchema, request, 'a demand report'));
+    leading().demand(parsed(demandReportSchema, request, 'a demand report'));
     return reply.code(204).send();
   });
   app.post(STATS_PATH, (request, reply) => {
     const token = bearerToken(request, 'token of the claim');
     const report = parsed(statsReportSchema, request, 'a stats report');
-    if (!controller.stats(report, token)) {
+    if (!leading().stats(report, token)) {
       throw unauthorized(`the token is not that of claim ${report.claimId.slice(0, 100)}`);
     }
     return reply.code(204).send();

@@ -29,7 +29,8 @@ const querySchema = z.object({
 });
 
 interface StreamOptions {
-  controller: Controller;
+  /** @throws NotLeaderError when it isn't this one. */
+  leading: () => Controller;
   logger: Logger;
   isActivator: (token: string) => boolean | Promise<boolean>;
   limits: Partial<StreamLimits>;
@@ -40,7 +41,7 @@ interface StreamOptions {
  * @returns a function that ends all streams.
  */
 export function addRoutesStream(app: FastifyInstance, options: StreamOptions): () => void {
-  const { controller, logger, isActivator } = options;
+  const { leading, logger, isActivator } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const readers = new Set<ServerResponse>();
   app.get(ROUTES_PATH, async (request, reply) => {
@@ -54,6 +55,8 @@ export function addRoutesStream(app: FastifyInstance, options: StreamOptions): (
         `expected ?stream=<id>&after=<number>: ${z.prettifyError(query.error)}`,
       );
     }
+    // After the wait for the verdict: the lead may have changed meanwhile.
+    const controller = leading();
     if (!controller.isReady) {
       throw new PilotlightError('not-ready', 'the routes are not known yet, try again', {
         retryAfterSeconds: 1,

@@ -17,7 +17,7 @@ async function open(more: Partial<ApiOptions> = {}): Promise<void> {
   const registry = createRegistry('controller');
   createEngineMetrics(registry).observe(bench.controller);
   api = await openApi({
-    controller: bench.controller,
+    state: { role: 'leading', controller: bench.controller },
     logger: pino({ level: 'silent' }),
     registry,
     host: '127.0.0.1',

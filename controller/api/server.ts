@@ -1,3 +1,5 @@
+import type { Server as HttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { Registry } from 'prom-client';
 import { API_PATHS } from '../../contracts/console.ts';
@@ -8,18 +10,26 @@ import { ROUTES_PATH } from '../../contracts/routes.ts';
 import { STATS_PATH } from '../../contracts/stats.ts';
 import type { Logger } from '../../process/logger.ts';
 import type { Controller } from '../engine/create-controller.ts';
+import { type ApiState, leadingController, NotLeaderError } from './api-state.ts';
 import { addConsoleRoutes } from './console-routes.ts';
+import { addHealthRoutes, HEALTH_PATHS } from './health-routes.ts';
 import { addIntakeRoutes } from './intake-routes.ts';
 import { addRoutesStream, type StreamLimits } from './routes-stream.ts';
+import { readCertificate, type TlsFiles } from './tls-files.ts';
 
 export interface ApiOptions {
-  controller: Controller;
+  /** To begin with; see `setState`. */
+  state: ApiState;
   logger: Logger;
   registry: Registry;
   host: string;
   /** 0 takes any free port. */
   port: number;
-  /** Whether a bearer token is that of an activator. */
+  /** Where health and metrics are, in plain HTTP: a port of their own, or absent, beside the rest. */
+  healthPort?: number;
+  /** Serves over TLS, and takes up what the files hold when they change. Absent: plain HTTP. */
+  tls?: TlsFiles;
+  /** Whether a bearer token is that of an activator. Rejects where nobody can say now. */
   isActivator: (token: string) => boolean | Promise<boolean>;
   /** Needed to read the JSON endpoints when it is set. */
   readToken?: string;
@@ -29,6 +39,10 @@ export interface ApiOptions {
 export interface Api {
   /** The port that was really taken. */
   readonly port: number;
+  /** The port that was really taken for health and metrics, where they have one of their own. */
+  readonly healthPort: number | undefined;
+  /** The lead changed: streams of a controller that leads no more end, and their readers go to who does. */
+  setState(state: ApiState): void;
   /** Ends the streams and stops. */
   close(): Promise<void>;
 }
@@ -42,20 +56,63 @@ const PATHS = [
   `POST ${STATS_PATH}`,
   ...Object.values(API_PATHS).map((path) => `GET ${path}`),
   `GET ${API_PATHS.services}/{namespace}/{name}`,
-  'GET /metrics',
-  'GET /healthz',
-  'GET /readyz',
 ];
 
 /**
  * Opens the controller's HTTP API: the routes stream, the intake of demand and stats, and what people and
  * consoles read.
  *
- * @throws Error with code EADDRINUSE or EACCES when the port can't be had.
+ * @throws Error with code EADDRINUSE or EACCES when a port can't be had, ENOENT for a missing TLS file.
  */
 export async function openApi(options: ApiOptions): Promise<Api> {
-  const { controller, logger, registry, host, port } = options;
+  const { logger, registry, host, healthPort } = options;
+  let { state } = options;
+  const leading = (): Controller => leadingController(state);
+  const certificate = options.tls && readCertificate(options.tls, logger);
+  const app = createApp(logger, certificate && { cert: certificate.cert, key: certificate.key });
+  const hasOwnHealth = healthPort !== undefined;
+  answerUnknown(app, hasOwnHealth ? PATHS : [...PATHS, ...HEALTH_PATHS]);
+  // Before a body is read.
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { url = '' } = request.routeOptions;
+    const isForLeader = url.startsWith('/v1/') || url.startsWith('/api/');
+    done(isForLeader && state.role === 'following' ? new NotLeaderError(state.leaderUrl) : undefined);
+  });
+  const endStreams = addRoutesStream(app, { ...options, leading, limits: options.streamLimits ?? {} });
+  addIntakeRoutes(app, { ...options, leading });
+  addConsoleRoutes(app, { ...options, leading });
+  const health = hasOwnHealth ? createApp(logger, undefined) : app;
+  if (hasOwnHealth) answerUnknown(health, HEALTH_PATHS);
+  addHealthRoutes(health, registry, () => state);
+  await app.listen({ host, port: options.port });
+  const stopLooking = certificate?.keepFresh(app.server as unknown as HttpsServer);
+  const close = async (): Promise<void> => {
+    stopLooking?.();
+    endStreams();
+    await Promise.all(hasOwnHealth ? [app.close(), health.close()] : [app.close()]);
+  };
+  try {
+    if (hasOwnHealth) await health.listen({ host, port: healthPort });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    port: portOf(app),
+    healthPort: hasOwnHealth ? portOf(health) : undefined,
+    setState: (next) => {
+      const hasOther =
+        next.role === 'following' || state.role === 'following' || next.controller !== state.controller;
+      state = next;
+      if (hasOther) endStreams();
+    },
+    close,
+  };
+}
+
+function createApp(logger: Logger, https: { cert: string; key: string } | undefined): FastifyInstance {
   const app = Fastify({
+    ...(https && { https }),
     loggerInstance: logger.child({}, { level: 'warn' }),
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
@@ -66,34 +123,23 @@ export async function openApi(options: ApiOptions): Promise<Api> {
   }) as unknown as FastifyInstance;
   app.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
     const known = asKnown(error);
-    if (known.status >= 500) logger.error({ err: error }, 'a request to the API failed');
+    if (error instanceof NotLeaderError) {
+      if (error.leaderUrl !== undefined) void reply.header(HEADERS.leader, error.leaderUrl);
+    } else if (known.status >= 500) logger.error({ err: error }, 'a request to the API failed');
     void reply.code(known.status).header(HEADERS.error, known.code).send({ error: known.message });
   });
+  return app;
+}
+
+function answerUnknown(app: FastifyInstance, paths: readonly string[]): void {
   app.setNotFoundHandler((request, reply) => {
-    const message = `no such path: ${request.method} ${request.url.slice(0, 200)}; there are ${PATHS.join(', ')}`;
+    const message = `no such path: ${request.method} ${request.url.slice(0, 200)}; there are ${paths.join(', ')}`;
     void reply.code(404).header(HEADERS.error, 'not-found').send({ error: message });
   });
-  app.get('/healthz', () => ({ status: 'ok' }));
-  app.get('/readyz', (_request, reply) => {
-    void reply.code(controller.isReady ? 200 : 503);
-    return { status: controller.isReady ? 'ok' : 'not ready: what exists is still being read' };
-  });
-  app.get('/metrics', async (_request, reply) => {
-    const text = await registry.metrics();
-    return reply.type(registry.contentType).send(text);
-  });
-  const endStreams = addRoutesStream(app, { ...options, limits: options.streamLimits ?? {} });
-  addIntakeRoutes(app, options);
-  addConsoleRoutes(app, options);
-  await app.listen({ host, port });
-  const address = app.server.address();
-  return {
-    port: typeof address === 'object' && address !== null ? address.port : port,
-    close: async () => {
-      endStreams();
-      await app.close();
-    },
-  };
+}
+
+function portOf(app: FastifyInstance): number {
+  return (app.server.address() as AddressInfo).port;
 }
 
 function asKnown(error: { statusCode?: number; message: string }): {
