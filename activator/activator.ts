@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { RoutesMessage, ServiceRoute } from '../contracts/routes.ts';
-import { createLogger } from '../process/logger.ts';
+import { listenHost } from '../process/listen-host.ts';
+import { createLogger, type Logger } from '../process/logger.ts';
 import { createRegistry } from '../process/metrics.ts';
 import { openServingPort, type ServingPort } from '../process/serving-port.ts';
-import { createControlClient } from './control/control-client.ts';
+import { WatchedFile } from '../process/watched-file.ts';
+import { type ControlAccess, createControlClient } from './control/control-client.ts';
 import { DemandReporter } from './control/demand-reporter.ts';
 import { RoutesClient } from './control/routes-client.ts';
 import { Dispatcher } from './core/dispatcher.ts';
@@ -29,7 +31,8 @@ export interface RunningActivator {
  * Starts an activator: serving port, routes stream, demand reports, and health and metrics where a port is
  * given for them. It listens at once and is ready when the first routes have come.
  *
- * @throws Error with code EADDRINUSE or EACCES when a port can't be had, TypeError for a wrong controller URL.
+ * @throws Error with code EADDRINUSE or EACCES when a port can't be had, ENOENT for a token or CA file that isn't
+ *   there; TypeError for a wrong controller URL.
  */
 export async function runActivator(options: ActivatorOptions): Promise<RunningActivator> {
   const logger = options.logger ?? createLogger('activator');
@@ -37,7 +40,10 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const now = (): number => performance.now();
   const instanceId = options.instanceId ?? randomUUID();
-  const control = createControlClient(options.controllerUrl, options.token);
+  const host = await listenHost(options.host, (err) =>
+    logger.info({ err, wanted: options.host }, 'no IPv6 here, listening at 0.0.0.0'),
+  );
+  const control = createControlClient(options.controllerUrl, controlAccess(options, logger));
   const dispatcher = new Dispatcher(random);
   const upstreams = new Upstreams({
     connectTimeoutMs: limits.connectTimeoutMs,
@@ -116,7 +122,7 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
   });
   const http2 = createHttp2Side(limits.keepAliveMs, onCaller);
   const port = await openServingPort({
-    host: options.host,
+    host,
     port: options.port,
     http1,
     http2: http2.server,
@@ -129,7 +135,7 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
   try {
     if (options.metricsPort !== undefined) {
       const isReady = (): boolean => state.ready && !state.draining;
-      metricsServer = await openMetricsServer(options.host, options.metricsPort, registry, isReady);
+      metricsServer = await openMetricsServer(host, options.metricsPort, registry, isReady);
     }
   } catch (error) {
     await port.destroy();
@@ -172,6 +178,20 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
       stopping ??= stop();
       return stopping;
     },
+  };
+}
+
+/** @throws Error with code ENOENT or EACCES for a file that can't be read. */
+function controlAccess({ token, tokenFile, caFile }: ActivatorOptions, logger: Logger): ControlAccess {
+  const watched = (path: string): WatchedFile =>
+    new WatchedFile(path, {
+      onTrouble: (err) => logger.warn({ err, path }, 'a file cannot be read, going on with what it held'),
+    });
+  const tokenText = tokenFile === undefined ? undefined : watched(tokenFile);
+  const ca = caFile === undefined ? undefined : watched(caFile);
+  return {
+    token: () => tokenText?.text ?? token,
+    ...(ca && { ca: () => ca.text }),
   };
 }
 

@@ -46,9 +46,13 @@ export interface ActivatorOptions {
   port: number;
   /** Health and metrics; 0: any free one; absent: none. */
   metricsPort?: number;
-  /** `http://host:port` of the controller's API. */
+  /** `http://host:port` or `https://…` of the controller's API. */
   controllerUrl: string;
   token?: string;
+  /** Holds the token instead; read again when it changes. */
+  tokenFile?: string;
+  /** PEM of the authority that signed the controllers' certificate; read again when it changes. */
+  caFile?: string;
   /** Identity in demand reports; by default a new one for each process. */
   instanceId?: string;
   /** Everything under way must be over this long after `stop`. */
@@ -68,13 +72,17 @@ export interface CommandLine {
 export const USAGE = `Usage: node activator/main.ts --controller URL [options]
 
   --port N          serving port, 0 for any free one (8080)
-  --host ADDRESS    address to listen at (127.0.0.1)
-  --controller URL  the controller's API, http://host:port
+  --host ADDRESS    address to listen at (127.0.0.1); :: takes IPv6 and IPv4
+  --controller URL  the controller's API, http://host:port or https://host:port
+  --token-file PATH token for the controller, read again when it changes
+  --ca-file PATH    whose certificates to trust (PEM), read again when it changes
   --metrics-port N  /healthz, /readyz and /metrics, 0 for any free one
   --drain-ms N      time to finish what is under way after SIGTERM (4000)
+  --keep-accepting-ms N
+                    part of it in which new connections are still taken (0)
   --lifeline PATH   end when whoever holds this socket ends
 
-The token for the controller is read from PILOTLIGHT_ACTIVATOR_TOKEN.
+Without --token-file the token for the controller is read from PILOTLIGHT_ACTIVATOR_TOKEN.
 `;
 
 /** @throws TypeError or RangeError with a message for a person. */
@@ -87,19 +95,26 @@ export function parseCommandLine(args: string[], token: string | undefined): Com
       controller: { type: 'string' },
       'metrics-port': { type: 'string' },
       'drain-ms': { type: 'string', default: '4000' },
+      'keep-accepting-ms': { type: 'string', default: '0' },
+      'token-file': { type: 'string' },
+      'ca-file': { type: 'string' },
       lifeline: { type: 'string' },
     },
   });
   if (values.controller === undefined) throw new TypeError('expected --controller with the URL of its API');
   const metricsPort = values['metrics-port'];
+  const [tokenFile, caFile] = [values['token-file'], values['ca-file']];
   return {
     options: {
       host: values.host,
       port: numberOf('--port', values.port, 65_535),
       controllerUrl: values.controller,
       drainMs: numberOf('--drain-ms', values['drain-ms'], 3_600_000),
+      keepAcceptingMs: numberOf('--keep-accepting-ms', values['keep-accepting-ms'], 3_600_000),
       ...(metricsPort === undefined ? {} : { metricsPort: numberOf('--metrics-port', metricsPort, 65_535) }),
       ...(token === undefined || token === '' ? {} : { token }),
+      ...(tokenFile === undefined ? {} : { tokenFile }),
+      ...(caFile === undefined ? {} : { caFile }),
     },
     lifeline: values.lifeline,
   };

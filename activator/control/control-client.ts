@@ -5,40 +5,131 @@ import {
   type IncomingMessage,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Socket } from 'node:net';
+import { CONTROLLER_SERVERNAME, LeaderAddress } from '../../process/leader-address.ts';
 
-/** Where the controller is and how to call it: kept connections, bearer token. */
+/** The network of a cluster answers within milliseconds; a node that is gone answers nothing at all. */
+const CONNECT_TIMEOUT_MS = 2_000;
+
+/**
+ * Which controller to call and how: kept connections, bearer token, and on to the leader when another one says
+ * who that is.
+ */
 export interface ControlClient {
+  /** Origin that a call made now goes to: the leader's once it is known, else the configured one. */
+  readonly target: string;
+  /** Whether that is the configured one. */
+  readonly isHome: boolean;
+  /** An answer that names the leader moves the target before `onResponse` sees it. */
   request(
     method: 'GET' | 'POST',
     path: string,
     headers: Record<string, string>,
     onResponse: (response: IncomingMessage) => void,
   ): ClientRequest;
+  /** The controller at `asked` is gone: whoever leads next has to be asked for, at the configured address. */
+  leave(asked: string): void;
+  /** Calls back each time that the target has moved. */
+  onMoved(listener: () => void): void;
   close(): void;
+}
+
+export interface ControlAccess {
+  /** Asked for each call; undefined sends none. */
+  token: () => string | undefined;
+  /** PEM of the authority to trust; asked for each call, so that it may change. Undefined: those of the system. */
+  ca?: () => string;
 }
 
 /**
  * @param controllerUrl `http://host:port` or `https://…`.
- * @param token sent as bearer token; `undefined` sends none.
  * @throws TypeError for what is no URL.
  */
-export function createControlClient(controllerUrl: string, token: string | undefined): ControlClient {
-  const base = new URL(controllerUrl);
-  const secure = base.protocol === 'https:';
-  if (!secure && base.protocol !== 'http:') {
-    throw new TypeError(`expected an http: or https: URL of the controller, got "${controllerUrl}"`);
-  }
-  // A kept connection saves a handshake when the first request of a cold service is reported.
-  const agent = secure
-    ? new HttpsAgent({ keepAlive: true, maxFreeSockets: 2 })
-    : new HttpAgent({ keepAlive: true, maxFreeSockets: 2 });
-  const send = secure ? httpsRequest : httpRequest;
-  return {
-    request: (method, path, headers, onResponse) => {
-      const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-      const options = { method, agent, headers: { ...headers, ...authorization } };
-      return send(new URL(path, base), options, onResponse);
-    },
-    close: () => agent.destroy(),
+export function createControlClient(controllerUrl: string, access: ControlAccess): ControlClient {
+  const leader = new LeaderAddress(controllerUrl);
+  const isSecure = leader.current.startsWith('https:');
+  const agents = isSecure ? new TrustingAgents(access.ca) : new HttpAgent(KEPT);
+  const send = isSecure ? httpsRequest : httpRequest;
+  const listeners: (() => void)[] = [];
+  const moved = (hasMoved: boolean): void => {
+    if (hasMoved) for (const listener of listeners) listener();
   };
+  return {
+    get target() {
+      return leader.current;
+    },
+    get isHome() {
+      return leader.isHome;
+    },
+    request: (method, path, headers, onResponse) => {
+      const token = access.token();
+      const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+      const agent = agents instanceof TrustingAgents ? agents.current : agents;
+      const options = { method, agent, headers: { ...headers, ...authorization } };
+      const asked = leader.current;
+      const call = send(new URL(path, asked), options, (response) => {
+        const hasMoved = leader.heed(asked, response);
+        onResponse(response);
+        moved(hasMoved);
+      });
+      boundConnecting(call, isSecure ? 'secureConnect' : 'connect');
+      return call;
+    },
+    leave: (asked) => moved(leader.leave(asked)),
+    onMoved: (listener) => {
+      listeners.push(listener);
+    },
+    close: () => agents.destroy(),
+  };
+}
+
+/** A kept connection saves a handshake when the first request of a cold service is reported. */
+const KEPT = { keepAlive: true, maxFreeSockets: 2 } as const;
+
+/** The agent for the authority that is trusted now: another one once that has changed. */
+class TrustingAgents {
+  readonly #ca: (() => string) | undefined;
+  #trusted: string | undefined;
+  #agent: HttpsAgent;
+
+  constructor(ca: (() => string) | undefined) {
+    this.#ca = ca;
+    this.#trusted = ca?.();
+    this.#agent = this.#create();
+  }
+
+  get current(): HttpsAgent {
+    const trusted = this.#ca?.();
+    if (trusted === this.#trusted) return this.#agent;
+    this.#trusted = trusted;
+    // What is under way over the old one comes to its end; what idles there would only be closed by the other side.
+    for (const sockets of Object.values(this.#agent.freeSockets)) {
+      for (const socket of sockets ?? []) socket.destroy();
+    }
+    this.#agent = this.#create();
+    return this.#agent;
+  }
+
+  destroy(): void {
+    this.#agent.destroy();
+  }
+
+  /** Every controller has the same certificate, at whatever address it is called. */
+  #create(): HttpsAgent {
+    return this.#trusted === undefined
+      ? new HttpsAgent(KEPT)
+      : new HttpsAgent({ ...KEPT, ca: this.#trusted, servername: CONTROLLER_SERVERNAME });
+  }
+}
+
+function boundConnecting(call: ClientRequest, connected: 'connect' | 'secureConnect'): void {
+  call.once('socket', (socket: Socket) => {
+    if (!socket.connecting) return;
+    const timer = setTimeout(() => {
+      call.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`));
+    }, CONNECT_TIMEOUT_MS);
+    const stop = (): void => clearTimeout(timer);
+    socket.once(connected, stop);
+    call.once('close', stop);
+  });
 }

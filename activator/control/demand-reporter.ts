@@ -13,6 +13,8 @@ const FIRST_BACKOFF_MS = 10;
 /** While something waits, a controller that comes back must hear of it within its next 100 ms. */
 const WAITING_BACKOFF_MS = 50;
 const IDLE_BACKOFF_MS = 1_000;
+/** From one controller on to another without a pause: any one, a leader that is gone by now, any one, the leader. */
+const MAX_HOPS = 3;
 
 export interface DemandReporterOptions {
   control: ControlClient;
@@ -26,7 +28,8 @@ export interface DemandReporterOptions {
 /**
  * Tells the controller what is wanted: each 100 ms while there is traffic, at the end of the turn in which a
  * request found no room, and once with zeros when traffic ends. Counters are cumulative, so a report that is
- * lost or comes twice does no harm; what must not be lost is kept until a report with it was taken.
+ * lost or comes twice does no harm; what must not be lost is kept until a report with it was taken. When the lead
+ * moves, what was on its way to the controller before goes to the new one at once.
  */
 export class DemandReporter implements DemandSink {
   readonly #options: DemandReporterOptions;
@@ -42,11 +45,14 @@ export class DemandReporter implements DemandSink {
   #posting = false;
   #urgentAgain = false;
   #failures = 0;
+  #hops = 0;
+  #giveUp: () => void = () => undefined;
   #stopped = false;
 
   constructor(options: DemandReporterOptions) {
     this.#options = options;
     this.#startedAtMs = options.now();
+    options.control.onMoved(() => this.#onMoved());
   }
 
   touch(): void {
@@ -86,11 +92,15 @@ export class DemandReporter implements DemandSink {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearImmediate(this.#immediate);
-    if (this.#failures === 0 && this.#owes()) {
-      await new Promise<void>((resolve) => {
-        this.#send(this.#report(), () => resolve());
+    if (this.#failures > 0 || !this.#owes()) return;
+    const { control } = this.#options;
+    const asked = control.target;
+    const sendLast = (): Promise<boolean> => {
+      return new Promise((resolve) => {
+        this.#send(this.#report(), resolve);
       });
-    }
+    };
+    if (!(await sendLast()) && control.target !== asked) await sendLast();
   }
 
   #schedule(delayMs: number): void {
@@ -103,6 +113,19 @@ export class DemandReporter implements DemandSink {
       this.#timer = undefined;
       this.#post();
     }, delayMs);
+  }
+
+  #onMoved(): void {
+    if (this.#posting) this.#giveUp();
+    else if (this.#failures > 0 && this.#owes()) this.#hop();
+  }
+
+  /** Calls again at once, somewhere else; a few times, so that controllers that name each other aren't chased. */
+  #hop(): boolean {
+    if (this.#hops >= MAX_HOPS) return false;
+    this.#hops++;
+    this.#schedule(0);
+    return true;
   }
 
   #owes(): boolean {
@@ -129,17 +152,19 @@ export class DemandReporter implements DemandSink {
     if (!this.#owes()) return;
     this.#posting = true;
     const told = this.#report();
+    const asked = this.#options.control.target;
     this.#send(told, (ok) => {
       this.#posting = false;
       this.#options.onPost(ok);
       if (ok) this.#onTaken(told);
-      else this.#onFailed();
+      else this.#onFailed(this.#options.control.target !== asked);
     });
   }
 
   #onTaken(told: Told): void {
     if (this.#failures > 0) this.#options.logger.info('demand is heard again');
     this.#failures = 0;
+    this.#hops = 0;
     for (const [counter, version] of told.versions) this.#heard.set(counter, version);
     this.#coldAnswers = this.#coldAnswers.slice(told.report.coldAnswers.length);
     for (const { endpointId, reason } of told.report.suspects) {
@@ -151,12 +176,14 @@ export class DemandReporter implements DemandSink {
     else if (this.#owes()) this.#schedule(DEMAND_INTERVAL_MS);
   }
 
-  #onFailed(): void {
+  #onFailed(isElsewhere: boolean): void {
+    this.#urgentAgain = false;
+    if (isElsewhere && this.#hop()) return;
+    this.#hops = 0;
     if (this.#failures === 0) this.#options.logger.warn('demand is not heard, trying again');
     const longestMs = this.#waiting() ? WAITING_BACKOFF_MS : IDLE_BACKOFF_MS;
     const backoffMs = Math.min(longestMs, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures, 10));
     this.#failures++;
-    this.#urgentAgain = false;
     this.#schedule(backoffMs);
   }
 
@@ -185,24 +212,33 @@ export class DemandReporter implements DemandSink {
   }
 
   #send({ report }: Told, done: (ok: boolean) => void): void {
+    const { control } = this.#options;
+    const asked = control.target;
     const body = Buffer.from(JSON.stringify(report));
     let over = false;
-    const finish = (ok: boolean): void => {
+    const finish = (ok: boolean, isGone = false): void => {
       if (over) return;
       over = true;
       clearTimeout(timer);
+      this.#giveUp = () => undefined;
+      if (isGone) control.leave(asked);
       done(ok);
     };
     const headers = { 'content-type': 'application/json', 'content-length': String(body.length) };
-    const request = this.#options.control.request('POST', DEMAND_PATH, headers, (response) => {
+    const request = control.request('POST', DEMAND_PATH, headers, (response) => {
       response.resume();
       const { statusCode = 0 } = response;
       response.on('end', () => finish(statusCode >= 200 && statusCode < 300));
-      response.on('error', () => finish(false));
+      response.on('error', () => finish(false, true));
     });
     const timer = setTimeout(() => request.destroy(new Error('timeout')), POST_TIMEOUT_MS);
-    request.on('error', () => finish(false));
-    request.on('close', () => finish(false));
+    request.on('error', () => finish(false, true));
+    request.on('close', () => finish(false, true));
+    this.#giveUp = () => {
+      if (control.target === asked) return;
+      finish(false);
+      request.destroy();
+    };
     request.end(body);
   }
 }

@@ -11,6 +11,8 @@ import type { ControlClient } from './control-client.ts';
 
 const FIRST_BACKOFF_MS = 25;
 const LONGEST_BACKOFF_MS = 500;
+/** From one controller on to another without a pause: any one, a leader that is gone by now, any one, the leader. */
+const MAX_HOPS = 3;
 
 export interface RoutesClientOptions {
   control: ControlClient;
@@ -21,6 +23,10 @@ export interface RoutesClientOptions {
   silenceMs?: number;
 }
 
+/** Why an attempt is over: the controller is gone, it said something else than wanted, or it leads no more. */
+type End = 'gone' | 'refused' | 'moved';
+type OnOver = (reason: string, end: End) => void;
+
 /** The message was not the next one: something was missed, so what we have can't be trusted to follow on. */
 class RoutesGapError extends Error {
   override readonly name = 'RoutesGapError';
@@ -28,20 +34,23 @@ class RoutesGapError extends Error {
 
 /**
  * Holds the stream of routes: connects, takes up where it left off, and connects again after an end, an error
- * or silence. What was received stays in force meanwhile.
+ * or silence, and when the lead has moved. What was received stays in force meanwhile.
  */
 export class RoutesClient {
   readonly #options: RoutesClientOptions;
   #request: ClientRequest | undefined;
   #silence: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
+  #onMoved: () => void = () => undefined;
   #failures = 0;
+  #hops = 0;
   #stream: string | undefined;
   #number = -1;
   #stopped = false;
 
   constructor(options: RoutesClientOptions) {
     this.#options = options;
+    options.control.onMoved(() => this.#onMoved());
   }
 
   get number(): number {
@@ -55,18 +64,24 @@ export class RoutesClient {
       query.set('after', String(this.#number));
     }
     const path = query.size === 0 ? ROUTES_PATH : `${ROUTES_PATH}?${query.toString()}`;
+    const { control } = this.#options;
+    const asked = control.target;
     let over = false;
-    const onOver = (reason: string): void => {
+    const onOver: OnOver = (reason, end) => {
       if (over) return;
       over = true;
       request.destroy();
-      this.#again(reason);
+      if (end === 'gone') control.leave(asked);
+      this.#again(reason, { end, isElsewhere: control.target !== asked });
     };
-    const request = this.#options.control.request('GET', path, {}, (response) => {
+    this.#onMoved = () => {
+      if (!control.isHome && control.target !== asked) onOver('another controller leads', 'moved');
+    };
+    const request = control.request('GET', path, {}, (response) => {
       this.#read(response, onOver);
     });
-    request.on('error', (error: NodeJS.ErrnoException) => onOver(error.code ?? error.message));
-    request.on('close', () => onOver('the connection was closed'));
+    request.on('error', (error: NodeJS.ErrnoException) => onOver(error.code ?? error.message, 'gone'));
+    request.on('close', () => onOver('the connection was closed', 'gone'));
     request.end();
     this.#request = request;
     this.#listenForSilence(onOver);
@@ -79,10 +94,10 @@ export class RoutesClient {
     this.#request?.destroy();
   }
 
-  #read(response: IncomingMessage, onOver: (reason: string) => void): void {
+  #read(response: IncomingMessage, onOver: OnOver): void {
     if (response.statusCode !== 200) {
       response.resume();
-      onOver(`the controller answered ${response.statusCode}`);
+      onOver(`the controller answered ${response.statusCode}`, 'refused');
       return;
     }
     const lines = new JsonLines();
@@ -93,11 +108,11 @@ export class RoutesClient {
         for (const value of lines.push(chunk)) this.#take(value);
       } catch (error) {
         if (error instanceof RoutesGapError) this.#stream = undefined;
-        onOver(error instanceof Error ? error.message.slice(0, 500) : String(error));
+        onOver(error instanceof Error ? error.message.slice(0, 500) : String(error), 'refused');
       }
     });
     response.on('error', () => undefined);
-    response.on('end', () => onOver('the controller ended the stream'));
+    response.on('end', () => onOver('the controller ended the stream', 'gone'));
   }
 
   /** @throws ZodError, RoutesGapError */
@@ -110,6 +125,7 @@ export class RoutesClient {
     this.#number = message.number;
     if (this.#failures > 0) this.#options.logger.info({ number: message.number }, 'routes stream is back');
     this.#failures = 0;
+    this.#hops = 0;
     this.#options.onMessage(message);
   }
 
@@ -117,20 +133,28 @@ export class RoutesClient {
     return `expected the routes change after ${this.#number}, got ${number}`;
   }
 
-  #listenForSilence(onOver: (reason: string) => void): void {
+  #listenForSilence(onOver: OnOver): void {
     clearTimeout(this.#silence);
     const silenceMs = this.#options.silenceMs ?? ROUTES_SILENCE_MS;
-    this.#silence = setTimeout(() => onOver(`nothing heard for ${silenceMs} ms`), silenceMs);
+    this.#silence = setTimeout(() => onOver(`nothing heard for ${silenceMs} ms`, 'gone'), silenceMs);
   }
 
-  #again(reason: string): void {
+  #again(reason: string, { end, isElsewhere }: { end: End; isElsewhere: boolean }): void {
     clearTimeout(this.#silence);
+    this.#onMoved = () => undefined;
     if (this.#stopped) return;
+    const mayHop = isElsewhere && this.#hops < MAX_HOPS;
+    if (mayHop) this.#hops++;
+    else this.#hops = 0;
+    if (mayHop && end !== 'gone') {
+      this.#retry = setTimeout(() => this.start(), 0);
+      return;
+    }
     // Said once for each absence, not for each attempt.
     if (this.#failures === 0)
       this.#options.logger.warn({ reason }, 'routes stream lost, serving on with the last routes');
     const longest = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures, 10));
     this.#failures++;
-    this.#retry = setTimeout(() => this.start(), longest * (0.5 + this.#options.random() / 2));
+    this.#retry = setTimeout(() => this.start(), mayHop ? 0 : longest * (0.5 + this.#options.random() / 2));
   }
 }
