@@ -59,7 +59,7 @@ export type EnvFromSource = z.output<typeof envFromSchema>;
 const quantities = z.record(text(253), quantity());
 
 /** Amounts by resource name: cpu in cores, memory in bytes, anything else in pieces. */
-const resourcesSchema = fields({
+export const resourcesSchema = fields({
   requests: quantities.prefault({}),
   limits: quantities.prefault({}),
   claims: unsupported('array'),

@@ -171,7 +171,7 @@ const fromPod = (fieldPath: string) => ({ fieldRef: { fieldPath } });
 
 /** The container of our runtime: a standby that waits to be given a model over its admin port. */
 export function runtimeContainer(
-  process: { env: readonly EnvVar[]; envFrom: readonly EnvFromSource[]; resources: Resources },
+  declared: { env: readonly EnvVar[]; envFrom: readonly EnvFromSource[]; resources: Resources },
   { settings, trust }: PodContext,
 ): Container {
   const live = { httpGet: { path: '/v2/health/live', port: 'http' } };
@@ -179,13 +179,9 @@ export function runtimeContainer(
     name: RUNTIME_CONTAINER,
     image: settings.runtimeImage,
     ...(settings.imagePullPolicy && { imagePullPolicy: settings.imagePullPolicy }),
-    args: [
-      '--standby',
-      ...['--host', '::'],
-      ...['--port', String(SERVING_PORT)],
-      ...['--admin-port', String(ADMIN_PORT)],
-      ...['--cache-dir', CACHE_PATH],
-    ],
+    args: `--standby --host :: --port ${SERVING_PORT} --admin-port ${ADMIN_PORT} --cache-dir ${CACHE_PATH}`.split(
+      ' ',
+    ),
     ports: [
       { name: 'http', containerPort: SERVING_PORT, protocol: 'TCP' },
       { name: 'admin', containerPort: ADMIN_PORT, protocol: 'TCP' },
@@ -195,10 +191,10 @@ export function runtimeContainer(
       { name: 'PILOTLIGHT_POD_NAMESPACE', valueFrom: fromPod('metadata.namespace') },
       { name: 'PILOTLIGHT_ADMIN_PUBLIC_KEY', value: trust.adminPublicKey },
       { name: 'PILOTLIGHT_CONTROL_CA', value: trust.controlCa },
-      ...declaredEnv(process.env),
+      ...declaredEnv(declared.env),
     ],
-    ...(process.envFrom.length > 0 && { envFrom: process.envFrom as NonNullable<Container['envFrom']> }),
-    resources: resourcesOf(process.resources, settings.runtimeResources),
+    ...(declared.envFrom.length > 0 && { envFrom: declared.envFrom }),
+    resources: resourcesOf(declared.resources, settings.runtimeResources),
     volumeMounts: [
       { name: TMP_VOLUME, mountPath: '/tmp' },
       { name: CACHE_VOLUME, mountPath: CACHE_PATH },
@@ -213,7 +209,7 @@ export function runtimeContainer(
 
 /** Environment as the manifest declares it, for the kubelet to resolve; without the names that are ours. */
 export function declaredEnv(env: readonly EnvVar[]): NonNullable<Container['env']> {
-  return env.filter(({ name }) => !OWN_VARIABLES.has(name)) as NonNullable<Container['env']>;
+  return env.filter(({ name }) => !OWN_VARIABLES.has(name));
 }
 
 /** Restricted settings of a container, under what the manifest says of its own. */

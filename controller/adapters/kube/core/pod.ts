@@ -42,7 +42,7 @@ const MAX_GRACE_SECONDS = 600;
  */
 export function standbyPod(pool: PoolObject, context: PodContext, podName: string): Pod {
   const { spec } = pool;
-  return pod({
+  return podObject({
     namespace: pool.namespace,
     name: podName,
     owner: ownedByPool(pool),
@@ -108,7 +108,7 @@ export function isCurrent(pod: Pod, pool: Pick<PoolObject, 'name' | 'spec'>, con
  */
 export function replicaPod(template: ReplicaTemplate, context: PodContext, podName: string): Pod {
   const { spec, service, serviceUid } = template;
-  return pod({
+  return podObject({
     namespace: template.namespace,
     name: podName,
     owner: ownedByService({ name: service, uid: serviceUid }),
@@ -184,14 +184,14 @@ function userContainer(own: UserContainer, { settings }: PodContext): Container 
     readinessProbe: own.readinessProbe ?? { tcpSocket: { port: containerPort }, periodSeconds: 1 },
   };
   // What the manifest says of probes, mounts and the like is the API server's to check.
-  return container as Container;
+  return container;
 }
 
 function ourLabels(origin: 'standby' | 'runtime' | 'container'): Record<string, string> {
   return { [LABELS.managedBy]: MANAGED_BY, [LABELS.component]: 'replica', [LABELS.origin]: origin };
 }
 
-function pod(parts: {
+function podObject(parts: {
   namespace: string;
   name: string;
   owner: OwnerReference;
