@@ -31,6 +31,7 @@ check: $(INSTALLED) ## Types, lint, format, borders, generated files, unused cod
 	oxlint --type-aware --deny-warnings
 	biome check --error-on-warnings .
 	node crds/generate.ts --check
+	node charts/generate.ts --check
 	knip
 	vitest run --project unit e2e/structure
 
@@ -39,6 +40,7 @@ format: $(INSTALLED) ## Write the format that `make check` wants
 
 generate: $(INSTALLED) ## Write the files that are generated from schemas
 	node crds/generate.ts
+	node charts/generate.ts
 
 bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, warm, queue, scale, runtime or all
 	@node bench/main.ts $(WHAT)

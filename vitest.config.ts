@@ -36,6 +36,20 @@ export default defineConfig({
       },
       {
         test: {
+          // What takes Go, Docker or a cluster: the chart, and cases on real Kubernetes.
+          name: 'cluster',
+          include: ['e2e/{chart,cluster}/**/*.test.ts'],
+          exclude,
+          pool: 'forks',
+          env,
+          fileParallelism: false,
+          testTimeout: 120_000,
+          // The first one to need a tool builds it.
+          hookTimeout: 600_000,
+        },
+      },
+      {
+        test: {
           // What has to be over within a time that users are promised.
           name: 'alone',
           include: ['e2e/local/**/*.alone.test.ts'],
