@@ -1,5 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../ports.ts';
+import { EventBudget } from './event-budget.ts';
 import type { KubeClient } from './kube-client.ts';
+import { isKubeError } from './kube-error.ts';
+import { objectPath, RESOURCES } from './paths.ts';
 
 /** What an event is about. */
 export interface EventSubject {
@@ -14,6 +18,7 @@ export interface EventText {
   readonly type: 'Normal' | 'Warning';
   /** One word in UpperCamelCase. */
   readonly reason: string;
+  /** Cut at 1,024 characters, which is all that the API takes. */
   readonly message: string;
 }
 
@@ -23,7 +28,7 @@ export interface EventRecorderOptions {
   /** E.g. `pilotlight-controller`, and the pod's name. */
   readonly component: string;
   readonly instance: string;
-  /** Events that were not written: too many of the object, or the API refused. */
+  /** An event that was not written: too many of the object (no error), or the API refused. */
   readonly onDropped?: (subject: EventSubject, text: EventText, error: unknown) => void;
 }
 
@@ -35,4 +40,108 @@ export interface EventRecorder {
   idle(): Promise<void>;
 }
 
-export declare function createEventRecorder(options: EventRecorderOptions): EventRecorder;
+/** A sentence that has been written, for as long as it is remembered. */
+interface Series {
+  readonly name: string;
+  count: number;
+  readonly firstMs: number;
+}
+
+/** Sentences remembered; the oldest go first. */
+const MAX_SERIES = 4_096;
+/** Events that wait to be written while the API is slow or away; more are dropped. */
+const MAX_PENDING = 1_000;
+const MAX_MESSAGE_LENGTH = 1_024;
+
+export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
+  const { client, clock, component, instance, onDropped } = options;
+  const series = new Map<string, Series>();
+  const budget = new EventBudget();
+  let pending = 0;
+  let tail: Promise<void> = Promise.resolve();
+
+  /** Counts the sentence, and makes it the youngest of those remembered. */
+  function counted(key: string, subject: EventSubject, nowMs: number): Series {
+    const known = series.get(key);
+    const counting = known ?? { name: eventName(subject), count: 0, firstMs: nowMs };
+    counting.count += 1;
+    series.delete(key);
+    series.set(key, counting);
+    if (series.size > MAX_SERIES) {
+      for (const oldest of series.keys()) {
+        series.delete(oldest);
+        break;
+      }
+    }
+    return counting;
+  }
+
+  async function write(subject: EventSubject, text: EventText, nowMs: number): Promise<void> {
+    const key = JSON.stringify([subject.uid, text.type, text.reason, text.message]);
+    const { name, count, firstMs } = counted(key, subject, nowMs);
+    if (count > 1 && (await raised(subject.namespace, name, count, nowMs))) return;
+    try {
+      await client.create(objectPath({ ...RESOURCES.events, namespace: subject.namespace }), {
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name, namespace: subject.namespace },
+        involvedObject: subject,
+        type: text.type,
+        reason: text.reason,
+        message: text.message.slice(0, MAX_MESSAGE_LENGTH),
+        count,
+        firstTimestamp: timestamp(firstMs),
+        lastTimestamp: timestamp(nowMs),
+        source: { component, host: instance },
+        reportingComponent: component,
+        reportingInstance: instance,
+      });
+    } catch (error) {
+      // A first time that failed must not have the next one look for it.
+      if (count === 1) series.delete(key);
+      throw error;
+    }
+  }
+
+  /** False when the event is there no more: the API server keeps them for an hour. */
+  async function raised(namespace: string, name: string, count: number, nowMs: number): Promise<boolean> {
+    try {
+      const path = objectPath({ ...RESOURCES.events, namespace, name });
+      await client.patch(path, 'merge', { count, lastTimestamp: timestamp(nowMs) });
+      return true;
+    } catch (error) {
+      if (isKubeError(error, 'not-found')) return false;
+      throw error;
+    }
+  }
+
+  async function writeOrDrop(subject: EventSubject, text: EventText, nowMs: number): Promise<void> {
+    try {
+      await write(subject, text, nowMs);
+    } catch (error) {
+      onDropped?.(subject, text, error);
+    } finally {
+      pending -= 1;
+    }
+  }
+
+  return {
+    record(subject, text) {
+      const nowMs = clock.nowMs();
+      if (pending >= MAX_PENDING || !budget.take(subject.uid, nowMs)) {
+        onDropped?.(subject, text, undefined);
+        return;
+      }
+      pending += 1;
+      // One after the other: a count must not overtake the event that it counts.
+      tail = tail.then(() => writeOrDrop(subject, text, nowMs));
+    },
+    idle: () => tail,
+  };
+}
+
+const eventName = ({ name }: EventSubject): string =>
+  `${name.slice(0, 230)}.${randomBytes(8).toString('hex')}`;
+
+/** RFC 3339 with whole seconds, as `meta/v1 Time` is written. */
+const timestamp = (epochMs: number): string => `${new Date(epochMs).toISOString().slice(0, 19)}Z`;

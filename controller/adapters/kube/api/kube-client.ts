@@ -1,3 +1,11 @@
+import { backOffMs } from './back-off.ts';
+import { type CallEnding, endingOf } from './call-ending.ts';
+import type { KubeAccess } from './kube-access.ts';
+import { errorFromAnswer, isKubeError, KubeError } from './kube-error.ts';
+import { listPages } from './list-pages.ts';
+import { Permits } from './permits.ts';
+import { type Answer, createTransport, type Exchange, readText } from './transport.ts';
+import { watchEvents } from './watch-events.ts';
 import type { KubeObject, WatchEvent } from './wire.ts';
 
 /** Query parameters; `undefined` leaves one out. */
@@ -84,29 +92,193 @@ export interface KubeClientOptions {
   readonly access: KubeAccess;
   /** Version of the program, for the user agent `pilotlight-controller/<version>`. */
   readonly version: string;
+  /** Who owns the fields that are written. */
   readonly fieldManager?: string;
   readonly timeoutMs?: number;
   readonly maxConcurrentCalls?: number;
   readonly maxAnswerBytes?: number;
+  readonly random?: () => number;
 }
 
-/** Where the API server is and who we are. */
-export interface KubeAccess {
-  /** E.g. `https://10.96.0.1:443`. */
-  readonly server: string;
-  readonly tls: {
-    readonly ca?: string | Buffer;
-    readonly cert?: string | Buffer;
-    readonly key?: string | Buffer;
-    readonly servername?: string;
-    readonly rejectUnauthorized?: boolean;
+/** Bounds and times that are used where the options say nothing. */
+export const CLIENT_DEFAULTS = {
+  fieldManager: 'pilotlight',
+  timeoutMs: 10_000,
+  // Far below what API priority and fairness grants one user, far above what reconciling needs.
+  maxConcurrentCalls: 32,
+  // A page of 500 objects of 60 KB each.
+  maxAnswerBytes: 32 * 1024 * 1024,
+} as const;
+
+const READ_ATTEMPTS = 5;
+const BASE_BACK_OFF_MS = 100;
+const MAX_BACK_OFF_MS = 2_000;
+
+const JSON_TYPE = 'application/json';
+const PATCH_TYPES: Readonly<Record<PatchKind, string>> = {
+  merge: 'application/merge-patch+json',
+  // YAML by name; JSON is YAML.
+  apply: 'application/apply-patch+yaml',
+  json: 'application/json-patch+json',
+};
+
+export function createKubeClient(options: KubeClientOptions): KubeClient {
+  const { access, version, random = Math.random } = options;
+  const { fieldManager, timeoutMs, maxConcurrentCalls, maxAnswerBytes } = { ...CLIENT_DEFAULTS, ...options };
+  const transport = createTransport(access, `pilotlight-controller/${version}`);
+  const permits = new Permits(maxConcurrentCalls);
+  const closed = new AbortController();
+
+  /** One exchange within a permit, its answer read whole. A token that was refused is read anew and tried once. */
+  async function attempt(exchange: Exchange, call: string, signal: AbortSignal): Promise<string> {
+    const release = await permits.acquire(signal);
+    try {
+      let answer = await transport.send(exchange, signal);
+      if (answer.status === 401) {
+        await readText(answer, maxAnswerBytes, signal, call);
+        access.refused();
+        answer = await transport.send(exchange, signal);
+      }
+      const text = await readText(answer, maxAnswerBytes, signal, call);
+      if (isSuccess(answer)) return text;
+      throw errorFromAnswer(call, answer.status, text, answer.retryAfter);
+    } finally {
+      release();
+    }
+  }
+
+  async function run(request: Exchange, callOptions: CallOptions = {}): Promise<string> {
+    const call = `${request.method} ${request.path}`;
+    using ending = endingOf(call, callOptions.timeoutMs ?? timeoutMs, [callOptions.signal, closed.signal]);
+    for (let count = 1; ; count += 1) {
+      try {
+        return await attempt(request, call, ending.signal);
+      } catch (error) {
+        if (request.method !== 'GET' || count === READ_ATTEMPTS) throw error;
+        await beforeRepeat(error, count, ending);
+      }
+    }
+  }
+
+  /** Waits until a read may be repeated. @throws `error` when that is no use, or not within the call's time. */
+  async function beforeRepeat(error: unknown, attempts: number, ending: CallEnding): Promise<void> {
+    if (!(error instanceof KubeError) || !error.transient || ending.signal.aborted) throw error;
+    const waitMs = Math.max(
+      error.retryAfterMs ?? 0,
+      backOffMs(attempts, BASE_BACK_OFF_MS, MAX_BACK_OFF_MS, random()),
+    );
+    if (waitMs >= ending.remainingMs()) throw error;
+    await pause(waitMs, ending.signal);
+  }
+
+  async function read<Type>(path: string, query: Query, callOptions?: CallOptions): Promise<Type> {
+    const request: Exchange = { method: 'GET', path: withQuery(path, query) };
+    return parsed(await run(request, callOptions), request) as Type;
+  }
+
+  async function write<Type>(
+    method: 'POST' | 'PUT' | 'PATCH',
+    path: string,
+    type: string,
+    body: object,
+    callOptions?: CallOptions,
+  ): Promise<Type> {
+    const request: Exchange = { method, path, body: { type, text: JSON.stringify(body) } };
+    return parsed(await run(request, callOptions), request) as Type;
+  }
+
+  return {
+    async get<Type extends KubeObject>(path: string, callOptions?: CallOptions) {
+      try {
+        return await read<Type>(path, {}, callOptions);
+      } catch (error) {
+        if (isKubeError(error, 'not-found')) return undefined;
+        throw error;
+      }
+    },
+
+    list: (path, query = {}, callOptions) =>
+      listPages((page) => read(path, { ...query, ...page }, callOptions), path),
+
+    create: (path, body, callOptions) =>
+      write('POST', withQuery(path, { fieldManager }), JSON_TYPE, body, callOptions),
+
+    replace: (path, body, callOptions) =>
+      write('PUT', withQuery(path, { fieldManager }), JSON_TYPE, body, callOptions),
+
+    patch(path, kind, body, query = {}, callOptions) {
+      const force = kind === 'apply' ? true : undefined;
+      return write(
+        'PATCH',
+        withQuery(path, { fieldManager, force, ...query }),
+        PATCH_TYPES[kind],
+        body,
+        callOptions,
+      );
+    },
+
+    async delete(path, wanted = {}, callOptions) {
+      const { uid, resourceVersion, gracePeriodSeconds, propagationPolicy } = wanted;
+      const hasPreconditions = uid !== undefined || resourceVersion !== undefined;
+      const text = JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'DeleteOptions',
+        gracePeriodSeconds,
+        propagationPolicy,
+        preconditions: hasPreconditions ? { uid, resourceVersion } : undefined,
+      });
+      try {
+        await run({ method: 'DELETE', path, body: { type: JSON_TYPE, text } }, callOptions);
+      } catch (error) {
+        if (!isKubeError(error, 'not-found')) throw error;
+      }
+    },
+
+    raw: (path, callOptions) => run({ method: 'GET', path }, callOptions),
+
+    watchStream: <Type extends KubeObject>(path: string, query: Query, signal: AbortSignal) =>
+      watchEvents<Type>(
+        { transport, access, headersTimeoutMs: timeoutMs, maxAnswerBytes },
+        withQuery(path, { ...query, watch: true, allowWatchBookmarks: true }),
+        AbortSignal.any([signal, closed.signal]),
+      ),
+
+    async close() {
+      closed.abort();
+      await transport.close();
+    },
   };
-  /** Headers that say who we are, read again as tokens rotate. */
-  headers(): Promise<Readonly<Record<string, string>>>;
-  /** The server refused what `headers()` gave: read anew at the next call. */
-  refused(): void;
-  /** Namespace of the pod or of the kubeconfig's context. */
-  readonly namespace: string | undefined;
 }
 
-export declare function createKubeClient(options: KubeClientOptions): KubeClient;
+const isSuccess = ({ status }: Answer): boolean => status >= 200 && status < 300;
+
+function withQuery(path: string, query: Query): string {
+  const given = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value)}`],
+  );
+  return given.length === 0 ? path : `${path}${path.includes('?') ? '&' : '?'}${given.join('&')}`;
+}
+
+function parsed(text: string, { method, path }: Exchange): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new KubeError('malformed', `${method} ${path}: expected JSON, got ${text.slice(0, 100)}`, {
+      cause: error,
+    });
+  }
+}
+
+function pause(waitMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const ended = (): void => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', ended);
+      resolve();
+    }, waitMs);
+    signal.addEventListener('abort', ended, { once: true });
+  });
+}

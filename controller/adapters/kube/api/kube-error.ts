@@ -91,18 +91,27 @@ const CODE_BY_STATUS: Readonly<Record<number, KubeErrorCode>> = {
  * The error for an answer that is not 2xx, or for a watch's ERROR event.
  *
  * @param call what was tried, e.g. `GET /api/v1/pods`
- * @param body the answer's body: a `Status` in JSON as a rule, yet a proxy may answer with anything
+ * @param body the answer's body: a `Status` as a rule, as JSON text or parsed; a proxy may answer with anything
  * @param retryAfter the `Retry-After` header, in seconds (the API server sends no dates)
  */
 export function errorFromAnswer(call: string, status: number, body: unknown, retryAfter?: string): KubeError {
-  const answer: Status = typeof body === 'object' && body !== null ? body : {};
-  const told = answer.message ?? (typeof body === 'string' ? body.trim().slice(0, 200) : '');
+  const value = typeof body === 'string' ? parsedOrText(body) : body;
+  const answer: Status = typeof value === 'object' && value !== null ? value : {};
+  const told = answer.message ?? (typeof value === 'string' ? value.trim().slice(0, 200) : '');
   const waitSeconds = seconds(retryAfter) ?? answer.details?.retryAfterSeconds;
   return new KubeError(codeOf(status, answer.reason), `${call}: ${status} ${told || 'without a message'}`, {
     status,
     ...(answer.reason !== undefined && { reason: answer.reason }),
     ...(waitSeconds !== undefined && { retryAfterMs: waitSeconds * 1000 }),
   });
+}
+
+function parsedOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 function codeOf(status: number, reason: string | undefined): KubeErrorCode {
