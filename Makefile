@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help install demo test check format generate bench clean
+.PHONY: help install demo test check format generate bench images clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -44,6 +44,9 @@ generate: $(INSTALLED) ## Write the files that are generated from schemas
 
 bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, warm, queue, scale, runtime or all
 	@node bench/main.ts $(WHAT)
+
+images: $(INSTALLED) ## Build the container images: TAG=…, REPOSITORY=… and BASE=… change the names
+	@node images/build.ts $(if $(TAG),--tag $(TAG)) $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(BASE),--base $(BASE))
 
 clean: ## Remove what was installed and built
 	rm -rf node_modules coverage

@@ -1,0 +1,3 @@
+import { useCompiledCode } from './compiled-code.ts';
+
+useCompiledCode('runtime');
