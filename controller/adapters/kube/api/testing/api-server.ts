@@ -120,19 +120,26 @@ export class TestApiServer {
 
   /** Cuts every watch without a word of farewell. */
   cutWatches(): void {
-    for (const { response } of this.#watches) response.socket?.destroy();
+    for (const { response } of this.#leaving()) response.socket?.destroy();
   }
 
   endWatches(): void {
-    for (const { response } of this.#watches) response.end();
+    for (const { response } of this.#leaving()) response.end();
   }
 
   /** A watch that is told in its own stream that its version is too old. */
   expireWatches(): void {
-    for (const { response } of this.#watches) {
+    for (const { response } of this.#leaving()) {
       send(response, { type: 'ERROR', object: status(410, 'Expired', 'too old resource version') });
       response.end();
     }
+  }
+
+  /** All watches, which are told nothing more from now on. */
+  #leaving(): { response: ServerResponse }[] {
+    const leaving = [...this.#watches];
+    this.#watches.clear();
+    return leaving;
   }
 
   async close(): Promise<void> {
