@@ -11,6 +11,11 @@ export class EventBudget {
   readonly #fullAtMs = new Map<string, number>();
   #sweepAt = SWEEP_AT;
 
+  /** Objects that are remembered. */
+  get size(): number {
+    return this.#fullAtMs.size;
+  }
+
   /** Whether one more may be written at `nowMs`, which then counts. */
   take(uid: string, nowMs: number): boolean {
     const fullAtMs = Math.max(nowMs, this.#fullAtMs.get(uid) ?? 0) + REFILL_MS;

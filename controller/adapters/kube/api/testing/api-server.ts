@@ -17,10 +17,12 @@ export type Fault =
   /** Begins a body and never ends it. */
   | { type: 'slow-body' };
 
+const PATH = /\/(?:namespaces\/([^/]+)\/)?(?:things|leases|events)(?:\/([^/]+))?$/;
+
 const ITEMS_A_PAGE_MAX = 500;
 
 /**
- * A small API server over real HTTP for one collection, `/api/v1/namespaces/<ns>/things`, kept in memory: list
+ * A small API server over real HTTP for one collection (things, leases or events), kept in memory: list
  * in pages with continue tokens, watch with history, bookmarks and compaction, create, replace with
  * resourceVersions, merge patch, delete with preconditions. What it does not know about Kubernetes, a test
  * against the real one has to show.
@@ -181,8 +183,7 @@ export class TestApiServer {
       return;
     }
     const parts = new URL(url, this.url);
-    const [, namespace, name] =
-      /\/(?:namespaces\/([^/]+)\/)?things(?:\/([^/]+))?$/.exec(parts.pathname) ?? [];
+    const [, namespace, name] = PATH.exec(parts.pathname) ?? [];
     if (method === 'GET' && parts.searchParams.get('watch') === 'true') {
       this.#watch(response, namespace, Number(parts.searchParams.get('resourceVersion')));
       return;
