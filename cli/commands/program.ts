@@ -8,7 +8,8 @@ export type ProgramName = 'controller' | 'activator' | 'runtime';
  * whoever sends it signals. Does not return.
  */
 export function becomeProgram(name: ProgramName, argv: readonly string[]): never {
-  const program = join(import.meta.dirname, '../..', name, 'main.ts');
+  const isInCluster = name === 'controller' && argv.includes('--kubernetes');
+  const program = join(import.meta.dirname, '../..', name, isInCluster ? 'cluster.ts' : 'main.ts');
   if (process.execve === undefined) {
     throw new Error('this system has no execve: run the main.ts of the folder itself');
   }

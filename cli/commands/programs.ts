@@ -63,6 +63,10 @@ const PROGRAMS: readonly ProgramHelp[] = [
       ['--api-host <address>', 'address of the API (default: 127.0.0.1)'],
       ['--url-port <port>', 'port of the activator, for the URLs in the status (default: 8080)'],
       ['--lifeline <path>', 'end when whoever holds this socket ends'],
+      ['--kubernetes', 'look after a cluster instead; takes the three below and none above'],
+      ['--config <file>', 'settings of the cluster (default: /etc/pilotlight/config.yaml)'],
+      ['--keys-dir <dir>', 'keys and certificates (default: /etc/pilotlight/keys)'],
+      ['--health-port <port>', '/healthz, /readyz and /metrics (default: 9090)'],
     ],
     examples: [
       'pilotlight controller --dir manifests --state-dir /var/lib/pilotlight --cache-dir /var/cache/pilotlight',

@@ -1,0 +1,153 @@
+import { API_VERSION } from '../../../crds/inference-service.ts';
+import { canonicalJson } from '../../../crds/revision-spec.ts';
+import { POOL_KIND, parseStandbyPool, type StandbyPool } from '../../../crds/standby-pool.ts';
+import type { Logger } from '../../../process/logger.ts';
+import type { Clock, PlatformEvent } from '../../ports.ts';
+import type { KubeClient } from './api/kube-client.ts';
+import { isKubeError } from './api/kube-error.ts';
+import { objectPath, RESOURCES } from './api/paths.ts';
+import { createReflector, type Reflector } from './api/reflector.ts';
+import { type KubeObject, objectKey } from './api/wire.ts';
+import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
+import { LABELS, MANAGED_BY } from './core/labels.ts';
+
+export interface PoolObject extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+export interface PoolSourceOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly namespaces: readonly string[];
+  readonly logger: Logger;
+  readonly emit: (event: PlatformEvent) => void;
+  readonly onTrouble: (error: unknown) => void;
+  /** The pool that a namespace gets which has services and no pool, as a manifest's spec; size 0: it gets none. */
+  readonly defaultSpec: { readonly size: number; readonly resources: object };
+  /** Namespaces with a service. */
+  readonly inhabited: () => ReadonlySet<string>;
+  /** What a pool's pods are made from has changed, or a pool is there that wasn't. */
+  readonly onChange: () => void;
+}
+
+const DEFAULT_POOL = 'default';
+/** One namespace after the other at its own pace: services come and go in bursts. */
+const SETTLE_MS = 100;
+
+/** The StandbyPools of the cluster, and the default one where a namespace has services and no pool. */
+export class PoolSource {
+  readonly #options: PoolSourceOptions;
+  readonly #reflector: Reflector<PoolObject>;
+  readonly #queue: WorkQueue;
+  readonly #pools = new Map<string, StandbyPool>();
+  #onSynced: () => void = () => undefined;
+
+  constructor(options: PoolSourceOptions) {
+    this.#options = options;
+    const { client, clock, namespaces, logger, onTrouble } = options;
+    this.#queue = createWorkQueue({
+      clock,
+      concurrency: 4,
+      work: (namespace) => this.#ensureDefault(namespace),
+      onFailure: (namespace, error, failures) =>
+        logger.warn(
+          { namespace, err: error, failures },
+          'the default pool of a namespace could not be written',
+        ),
+    });
+    this.#reflector = createReflector<PoolObject>({
+      client,
+      clock,
+      resource: RESOURCES.standbyPools,
+      namespaces,
+      onChange: (object, previous) => this.#changed(object, previous),
+      onDelete: (object) => this.#deleted(object),
+      onSynced: () => this.#onSynced(),
+      onTrouble,
+    });
+  }
+
+  /** Resolves when all pools that there are have been told. */
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#onSynced = resolve;
+      this.#reflector.start();
+    });
+    for (const namespace of this.#options.inhabited()) this.#queue.add(namespace);
+  }
+
+  async stop(): Promise<void> {
+    this.#reflector.stop();
+    await this.#queue.stop();
+  }
+
+  /** By `namespace/name`. */
+  get pools(): ReadonlyMap<string, StandbyPool> {
+    return this.#pools;
+  }
+
+  /** A namespace has got its first service, or lost its last one. */
+  namespaceChanged(namespace: string): void {
+    this.#queue.addAfter(namespace, SETTLE_MS);
+  }
+
+  #changed(object: PoolObject, previous: PoolObject | undefined): void {
+    const key = objectKey(object);
+    const { namespace = '', deletionTimestamp, generation } = object.metadata ?? {};
+    if (deletionTimestamp !== undefined) {
+      this.#deleted(object);
+      return;
+    }
+    if (previous !== undefined && previous.metadata?.generation === generation && this.#pools.has(key))
+      return;
+    const parsed = parseStandbyPool({ ...object, status: undefined });
+    if (!parsed.ok) {
+      const problems = parsed.problems.map(({ path, message }) => `${path}: ${message}`);
+      this.#options.logger.error({ pool: key, problems }, 'a StandbyPool is not valid');
+      return;
+    }
+    this.#pools.set(key, parsed.pool);
+    this.#options.emit({ type: 'pool-applied', pool: { key, size: parsed.pool.spec.size } });
+    this.#options.onChange();
+    this.#queue.addAfter(namespace, SETTLE_MS);
+  }
+
+  #deleted(object: PoolObject): void {
+    const key = objectKey(object);
+    if (!this.#pools.delete(key)) return;
+    this.#options.emit({ type: 'pool-deleted', key });
+    this.#options.onChange();
+    this.#queue.addAfter(object.metadata?.namespace ?? '', SETTLE_MS);
+  }
+
+  async #ensureDefault(namespace: string): Promise<void> {
+    const { client, defaultSpec, inhabited } = this.#options;
+    const own = [...this.#reflector.store.values()].filter(
+      ({ metadata }) => metadata?.namespace === namespace && metadata.deletionTimestamp === undefined,
+    );
+    const ours = own.find(({ metadata }) => metadata?.labels?.[LABELS.managedBy] === MANAGED_BY);
+    const isWanted = defaultSpec.size > 0 && inhabited().has(namespace) && own.every((pool) => pool === ours);
+    const path = { ...RESOURCES.standbyPools, namespace };
+    if (!isWanted) {
+      const { uid, name } = ours?.metadata ?? {};
+      if (name === undefined) return;
+      await client.delete(objectPath({ ...path, name }), { ...(uid !== undefined && { uid }) });
+      return;
+    }
+    const { size, resources } = (ours?.spec ?? {}) as { size?: unknown; resources?: unknown };
+    if (canonicalJson({ size, resources }) === canonicalJson(defaultSpec)) return;
+    try {
+      await client.patch(objectPath({ ...path, name: DEFAULT_POOL }), 'apply', {
+        apiVersion: API_VERSION,
+        kind: POOL_KIND,
+        metadata: { name: DEFAULT_POOL, namespace, labels: { [LABELS.managedBy]: MANAGED_BY } },
+        spec: defaultSpec,
+      });
+    } catch (error) {
+      // The namespace is being deleted: nothing is to be had there, and nothing wanted.
+      if (!isKubeError(error, 'forbidden', 'not-found')) throw error;
+      this.#options.logger.info({ namespace, err: error }, 'a namespace takes no default pool');
+    }
+  }
+}

@@ -1,0 +1,198 @@
+import { type InferenceService, parseInferenceService } from '../../../crds/schema.ts';
+import type { Logger } from '../../../process/logger.ts';
+import type { Clock, PlatformEvent, ResolvedService } from '../../ports.ts';
+import type { KubeClient } from './api/kube-client.ts';
+import { isKubeError } from './api/kube-error.ts';
+import { RESOURCES } from './api/paths.ts';
+import { createReflector, type Reflector } from './api/reflector.ts';
+import { type KubeObject, objectKey } from './api/wire.ts';
+import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
+import { hasCredentials, readReferences } from './service-references.ts';
+
+/** An InferenceService as the API server holds it. */
+export interface ServiceObject extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+export interface ServiceSourceOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly namespaces: readonly string[];
+  readonly logger: Logger;
+  readonly emit: (event: PlatformEvent) => void;
+  /** A service is there (again, or changed in any way), or is gone. */
+  readonly onObject: (object: ServiceObject, isGone: boolean) => void;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+/** Credentials may change without their service: they are read again after a while, spread over the services. */
+const CREDENTIALS_TTL_MS = 5 * 60_000;
+
+/**
+ * The InferenceServices of the cluster: watched, validated by the same schema as a folder's manifests, what they
+ * refer to read and resolved. Each change is told to the engine, in order for each service.
+ */
+export class ServiceSource {
+  readonly #options: ServiceSourceOptions;
+  readonly #reflector: Reflector<ServiceObject>;
+  readonly #queue: WorkQueue;
+  /** What the engine was last told, by `namespace/name`, so that a change of the status alone is none. */
+  readonly #told = new Map<string, { uid: string; text: string }>();
+  #firstRound: Set<string> | undefined;
+  #onFirstRoundOver: () => void = () => undefined;
+
+  constructor(options: ServiceSourceOptions) {
+    this.#options = options;
+    const { client, clock, namespaces, logger } = options;
+    this.#queue = createWorkQueue({
+      clock,
+      concurrency: 16,
+      work: (key) => this.#tell(key),
+      onFailure: (key, error, failures, retryMs) => {
+        logger.warn({ service: key, err: error, failures, retryMs }, 'a service could not be read');
+        // One whose references can't be read now must not keep the others from being served.
+        this.#passed(key);
+      },
+    });
+    this.#reflector = createReflector<ServiceObject>({
+      client,
+      clock,
+      resource: RESOURCES.inferenceServices,
+      namespaces,
+      onChange: (object) => this.#changed(object),
+      onDelete: (object) => this.#deleted(object),
+      onSynced: () => {
+        this.#firstRound = new Set(this.#reflector.store.keys());
+        for (const key of this.#told.keys()) this.#firstRound.delete(key);
+        this.#isFirstRoundOver();
+      },
+      onTrouble: options.onTrouble,
+    });
+  }
+
+  /** Resolves when all services that there are have been told. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onFirstRoundOver = resolve;
+      this.#reflector.start();
+    });
+  }
+
+  /** By `namespace/name`. */
+  get objects(): ReadonlyMap<string, ServiceObject> {
+    return this.#reflector.store;
+  }
+
+  /** Reads its references again: their credentials were refused. */
+  readAgain(namespace: string, name: string): void {
+    this.#told.delete(`${namespace}/${name}`);
+    this.#queue.add(`${namespace}/${name}`);
+  }
+
+  async stop(): Promise<void> {
+    this.#reflector.stop();
+    await this.#queue.stop();
+  }
+
+  #changed(object: ServiceObject): void {
+    if (object.metadata?.deletionTimestamp !== undefined) {
+      this.#deleted(object);
+      return;
+    }
+    this.#options.onObject(object, false);
+    this.#queue.add(objectKey(object));
+  }
+
+  #deleted(object: ServiceObject): void {
+    const key = objectKey(object);
+    this.#options.onObject(object, true);
+    const told = this.#told.get(key);
+    this.#told.delete(key);
+    if (told !== undefined) this.#options.emit({ type: 'service-deleted', uid: told.uid });
+    this.#passed(key);
+  }
+
+  async #tell(key: string): Promise<void> {
+    const object = this.#reflector.store.get(key);
+    const { uid, generation = 0, namespace = '', name = '', deletionTimestamp } = object?.metadata ?? {};
+    if (object === undefined || uid === undefined || deletionTimestamp !== undefined)
+      return this.#passed(key);
+    const outcome = await this.#resolve(object, uid, generation);
+    // Another version, or none, may have come while the references were read; that one is told then.
+    const now = this.#reflector.store.get(key)?.metadata;
+    const isCurrent = now?.uid === uid && now.deletionTimestamp === undefined;
+    const text = JSON.stringify(outcome);
+    if (isCurrent && this.#told.get(key)?.text !== text) {
+      this.#told.set(key, { uid, text });
+      if ('problems' in outcome)
+        this.#options.emit({ type: 'service-invalid', namespace, name, problems: outcome.problems });
+      else this.#options.emit({ type: 'service-applied', service: outcome });
+    }
+    if (!('problems' in outcome) && hasCredentials(outcome.service)) {
+      this.#queue.addAfter(key, CREDENTIALS_TTL_MS * (0.75 + Math.random() / 2));
+    }
+    this.#passed(key);
+  }
+
+  async #resolve(
+    object: ServiceObject,
+    uid: string,
+    generation: number,
+  ): Promise<ResolvedService | { problems: string[] }> {
+    const parsed = parseInferenceService({ ...object, status: undefined });
+    if (!parsed.ok) return { problems: parsed.problems.map(({ path, message }) => `${path}: ${message}`) };
+    const references = await readReferences(this.#options.client, parsed.service).catch((error: unknown) => {
+      if (!isKubeError(error, 'forbidden')) throw error;
+      return { ok: false as const, problems: [{ path: 'spec.predictor', message: error.message }] };
+    });
+    if (!references.ok)
+      return { problems: references.problems.map(({ path, message }) => `${path}: ${message}`) };
+    const { storage } = references.value;
+    const warnings = parsed.warnings.map(({ path, message }) => `${path}: ${message}`);
+    return {
+      uid,
+      generation,
+      service: withoutNoise(parsed.service),
+      // Left to the kubelet, which resolves the pod's own `valueFrom`; so that no Secret is kept in a revision.
+      env: {},
+      ...(storage && { modelUri: storage.uri }),
+      ...(storage?.s3 && { s3: storage.s3 }),
+      warnings: [...warnings, ...prunedFields(object)],
+    };
+  }
+
+  #passed(key: string): void {
+    if (this.#firstRound?.delete(key) === true) this.#isFirstRoundOver();
+  }
+
+  #isFirstRoundOver(): void {
+    if (this.#firstRound?.size === 0) this.#onFirstRoundOver();
+  }
+}
+
+/** Metadata that changes with each write, and what is kept for kubectl alone, are no part of a service. */
+function withoutNoise(service: InferenceService): InferenceService {
+  const { resourceVersion: _version, annotations, ...metadata } = service.metadata;
+  const { [LAST_APPLIED]: _applied, ...kept } = annotations;
+  return { ...service, metadata: { ...metadata, annotations: kept } };
+}
+
+/**
+ * What `kubectl apply` sent and the API server left out, because the CRD doesn't know it: never silently.
+ * A field that is known and wrong was refused by the API server itself, so what the schema finds here is unknown.
+ */
+function prunedFields(object: ServiceObject): string[] {
+  const text = object.metadata?.annotations?.[LAST_APPLIED];
+  if (text === undefined) return [];
+  let applied: unknown;
+  try {
+    applied = JSON.parse(text);
+  } catch {
+    return [];
+  }
+  const parsed = parseInferenceService(applied);
+  if (parsed.ok) return [];
+  return parsed.problems.map(({ path, message }) => `${path}: left out by the API server: ${message}`);
+}
