@@ -33,10 +33,6 @@ export class LeaderAddress {
     return this.#current;
   }
 
-  get isHome(): boolean {
-    return this.#current === this.#home;
-  }
-
   /**
    * Takes in an answer of `asked`. A name in another protocol is no leader's: a token must not leave TLS.
    *

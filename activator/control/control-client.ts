@@ -18,8 +18,8 @@ const CONNECT_TIMEOUT_MS = 2_000;
 export interface ControlClient {
   /** Origin that a call made now goes to: the leader's once it is known, else the configured one. */
   readonly target: string;
-  /** Whether that is the configured one. */
-  readonly isHome: boolean;
+  /** Whether a controller has answered there as a leader does, since the target moved there. */
+  readonly isConfirmed: boolean;
   /** An answer that names the leader moves the target before `onResponse` sees it. */
   request(
     method: 'GET' | 'POST',
@@ -29,7 +29,7 @@ export interface ControlClient {
   ): ClientRequest;
   /** The controller at `asked` is gone: whoever leads next has to be asked for, at the configured address. */
   leave(asked: string): void;
-  /** Calls back each time that the target has moved. */
+  /** Calls back each time that the target has moved, and when it is confirmed. */
   onMoved(listener: () => void): void;
   close(): void;
 }
@@ -51,15 +51,23 @@ export function createControlClient(controllerUrl: string, access: ControlAccess
   const agents = isSecure ? new TrustingAgents(access.ca) : new HttpAgent(KEPT);
   const send = isSecure ? httpsRequest : httpRequest;
   const listeners: (() => void)[] = [];
+  let isConfirmed = false;
   const moved = (hasMoved: boolean): void => {
-    if (hasMoved) for (const listener of listeners) listener();
+    if (!hasMoved) return;
+    isConfirmed = false;
+    for (const listener of listeners) listener();
+  };
+  const confirm = (asked: string, { statusCode = 0 }: IncomingMessage): void => {
+    if (isConfirmed || asked !== leader.current || statusCode >= 300) return;
+    isConfirmed = true;
+    for (const listener of listeners) listener();
   };
   return {
     get target() {
       return leader.current;
     },
-    get isHome() {
-      return leader.isHome;
+    get isConfirmed() {
+      return isConfirmed;
     },
     request: (method, path, headers, onResponse) => {
       const token = access.token();
@@ -71,6 +79,7 @@ export function createControlClient(controllerUrl: string, access: ControlAccess
         const hasMoved = leader.heed(asked, response);
         onResponse(response);
         moved(hasMoved);
+        confirm(asked, response);
       });
       boundConnecting(call, isSecure ? 'secureConnect' : 'connect');
       return call;

@@ -75,7 +75,7 @@ export class RoutesClient {
       this.#again(reason, { end, isElsewhere: control.target !== asked });
     };
     this.#onMoved = () => {
-      if (!control.isHome && control.target !== asked) onOver('another controller leads', 'moved');
+      if (control.isConfirmed && control.target !== asked) onOver('another controller leads', 'moved');
     };
     const request = control.request('GET', path, {}, (response) => {
       this.#read(response, onOver);
