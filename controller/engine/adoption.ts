@@ -109,6 +109,10 @@ function afterObservation(
     // Somebody else ends it: a signal, a node that is being emptied.
     leave(context, now, 'ended from outside');
     if (entry !== undefined) context.reconcile(entry);
+  } else if (observed.state === 'draining' && now.phase === 'standby') {
+    // Its node takes no new pods, or is being emptied: another standby elsewhere takes its place.
+    leave(context, now, 'ended from outside');
+    context.reconcilePool();
   } else if (before.phase === 'starting' && now.phase !== 'starting') {
     cameUp(context, now, entry);
   } else if (now.phase === 'ready' && now.origin === 'container' && observed.state === 'starting') {

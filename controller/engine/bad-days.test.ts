@@ -257,6 +257,15 @@ test('standbys that can not be started are tried again at growing intervals', as
   await bench.clock.until(() => bench.phases('standby').length === 1, 30_000);
 });
 
+test('a standby whose place is about to go is replaced', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  const [id = ''] = bench.phases('standby');
+  bench.world.get(id).become('draining');
+  await bench.clock.until(() => bench.phases('standby').length === 1 && !bench.world.replicas.has(id), 5_000);
+  expect(bench.phases('standby')).not.toContain(id);
+});
+
 test('credentials are not among what is kept of a revision, and are in the claim', async () => {
   const bench = new EngineBench();
   await bench.warm();
