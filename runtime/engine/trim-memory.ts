@@ -6,7 +6,11 @@ type CollectGarbage = (options: { type: 'major'; execution: 'sync'; flavor: 'las
  * waits. `last-resort` is what makes V8 return pages; a plain collection keeps them for later.
  */
 export function trimMemory(): void {
-  process.getBuiltinModule('node:v8').setFlagsFromString('--expose-gc');
+  const { setFlagsFromString } = process.getBuiltinModule('node:v8');
+  setFlagsFromString('--expose-gc');
   const collect = process.getBuiltinModule('node:vm').runInNewContext('gc') as CollectGarbage | undefined;
+  // V8 takes compiled code only under the flags that it was compiled with: what is imported from now on, in any
+  // thread, would be compiled anew each time.
+  setFlagsFromString('--no-expose-gc');
   collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }
