@@ -16,7 +16,7 @@ import { parseKubeConfigText } from './adapters/kube/config.ts';
 import type { PodContext } from './adapters/kube/core/settings.ts';
 import { type ClusterKeys, readKeys } from './adapters/kube/keys.ts';
 import { KubePlatform } from './adapters/kube/kube-platform.ts';
-import { TokenReviewer, type TokenReviewStatus } from './adapters/kube/token-review.ts';
+import { TokenReviewer } from './adapters/kube/token-review.ts';
 import { systemClock } from './adapters/system-clock.ts';
 import { type Api, openApi } from './api/server.ts';
 import { type ClusterOptions, readOptions } from './cluster-settings.ts';
@@ -193,6 +193,16 @@ function readContext({ configFile, podNamespace, keysDir }: ClusterOptions): Pod
   return { settings: config.settings, trust: { adminPublicKey, controlCa } };
 }
 
+/** As authentication.k8s.io/v1 has it. */
+interface TokenReview extends KubeObject {
+  readonly status?: {
+    readonly authenticated?: boolean;
+    readonly user?: { readonly username?: string };
+    readonly audiences?: readonly string[];
+    readonly error?: string;
+  };
+}
+
 function tokenReviewer(client: KubeClient, namespace: string): TokenReviewer {
   return new TokenReviewer({
     audience: AUDIENCE,
@@ -204,11 +214,14 @@ function tokenReviewer(client: KubeClient, namespace: string): TokenReviewer {
         kind: 'TokenReview',
         spec: { token, audiences },
       };
-      const { status } = await client.create<KubeObject & { status?: Partial<TokenReviewStatus> }>(
-        objectPath(RESOURCES.tokenReviews),
-        review,
-      );
-      return { authenticated: false, ...status };
+      const { status } = await client.create<TokenReview>(objectPath(RESOURCES.tokenReviews), review);
+      const { authenticated = false, user, audiences: granted = [], error } = status ?? {};
+      return {
+        authenticated,
+        audiences: granted,
+        ...(user?.username !== undefined && { username: user.username }),
+        ...(error !== undefined && { error }),
+      };
     },
   });
 }

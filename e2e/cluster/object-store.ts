@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto';
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { dockerBuild, hasImage } from '../../images/docker.ts';
+import { TEXT_RECOGNISER, VOICE_DETECTOR } from '../models/real-models.ts';
+import { ACCESS_KEY, SECRET_KEY, Versitygw } from '../storage/versitygw.ts';
+import { tool } from './tools.ts';
+
+/** Namespace and Service of the S3 server of the cases. */
+export const STORE_NAMESPACE = 'object-store';
+export const STORE_ENDPOINT = `store.${STORE_NAMESPACE}.svc.cluster.local:7070`;
+export const STORE_KEYS = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY };
+/** Needs the keys; `open-models` holds the same for everybody. */
+export const BUCKET = 'models';
+export const PUBLIC_BUCKET = 'open-models';
+
+const PORT = 7_070;
+const DOCKERFILE = `FROM scratch
+COPY versitygw /versitygw
+COPY data /data
+ENTRYPOINT ["/versitygw", "--port", ":${PORT}", "--quiet", "--keep-alive", "--health", "/healthz", "posix", "--sidecar", "/data/metadata", "/data/objects"]
+`;
+
+/** What the buckets hold, by key. */
+function contents(): ReadonlyMap<string, Uint8Array<ArrayBuffer>> {
+  return new Map([
+    ['ocr/rec.onnx', new Uint8Array(readFileSync(TEXT_RECOGNISER))],
+    ['vad/1/model.onnx', new Uint8Array(readFileSync(VOICE_DETECTOR))],
+  ]);
+}
+
+/**
+ * An image of a real S3 server (versitygw) that holds the models of the cases, built where it has not been yet.
+ * @returns its name.
+ */
+export async function storeImage(): Promise<string> {
+  const objects = contents();
+  const binary = await tool('versitygw');
+  const hash = createHash('sha256').update(DOCKERFILE).update(binary);
+  for (const [key, bytes] of objects) hash.update(`${key}\0`).update(bytes);
+  const name = `pilotlight-e2e/store:${hash.digest('hex').slice(0, 12)}`;
+  if (await hasImage(name)) return name;
+  const folder = mkdtempSync(join(tmpdir(), 'pilotlight-store-'));
+  const server = await Versitygw.start(join(folder, 'data'));
+  try {
+    for (const bucket of [BUCKET, PUBLIC_BUCKET]) {
+      await server.createBucket(bucket);
+      for (const [key, bytes] of objects) await server.putObject(bucket, key, bytes);
+    }
+    await server.makePublic(PUBLIC_BUCKET);
+    const context = join(folder, 'context');
+    cpSync(join(folder, 'data'), join(context, 'data'), { recursive: true });
+    copyFileSync(binary, join(context, 'versitygw'));
+    writeFileSync(join(context, 'Dockerfile'), DOCKERFILE);
+    await dockerBuild({ context, tag: name });
+  } finally {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return name;
+}
+
+/** The store in the cluster: a namespace, a pod, a Service. */
+export function storeManifest(image: string): object[] {
+  const labels = { app: 'store' };
+  const metadata = { name: 'store', namespace: STORE_NAMESPACE };
+  const env = Object.entries({ ROOT_ACCESS_KEY_ID: ACCESS_KEY, ROOT_SECRET_ACCESS_KEY: SECRET_KEY });
+  return [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: STORE_NAMESPACE } },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: { selector: labels, ports: [{ name: 's3', port: PORT }] },
+    },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata,
+      spec: {
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: {
+            containers: [
+              {
+                name: 'store',
+                image,
+                imagePullPolicy: 'Never',
+                env: env.map(([key, value]) => ({ name: key, value })),
+                ports: [{ containerPort: PORT }],
+                readinessProbe: { httpGet: { path: '/healthz', port: PORT }, periodSeconds: 1 },
+                resources: { requests: { cpu: '10m', memory: '32Mi' } },
+              },
+            ],
+          },
+        },
+      },
+    },
+  ];
+}
