@@ -32,7 +32,7 @@ const WHERE_SERVICES_LIVE = {
   'core/services': 'create delete get list patch watch',
   'discovery.k8s.io/endpointslices': 'create delete get list patch watch',
   'discovery.k8s.io/endpointslices/restricted': 'create',
-  'apps/controllerrevisions': 'create delete get list patch watch',
+  'apps/controllerrevisions': 'create delete list patch',
   'policy/poddisruptionbudgets': 'create delete get patch',
   'core/secrets': 'get',
   'core/configmaps': 'get',

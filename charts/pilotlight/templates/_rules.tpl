@@ -38,7 +38,7 @@
 # The revisions of a service: numbered, the last few kept.
 - apiGroups: [apps]
   resources: [controllerrevisions]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, create, patch, delete]
 # While a service wants two replicas or more, a drain of nodes must leave all but one.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -36,21 +36,31 @@ export async function helm(helmArguments: readonly string[]): Promise<HelmResult
 /** Values as they stand in a values file. */
 export type Values = Readonly<Record<string, unknown>>;
 
-/** Runs a helm command on the chart with a values file. */
-export async function helmWithValues(
-  command: readonly string[],
+/** Has `use` work with a values file, which is gone after it. */
+export async function withValuesFile<Result>(
   values: Values,
-  chart: string = CHART,
-): Promise<HelmResult> {
+  use: (file: string) => Promise<Result>,
+): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'pilotlight-values-'));
   try {
     // JSON is YAML, and in it text stays text: Helm would read a bare `yes` as a boolean.
     const file = join(folder, 'values.json');
     await writeFile(file, JSON.stringify(values));
-    return await helm([...command, chart, '--kube-version', KUBE_VERSION, '--values', file]);
+    return await use(file);
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** Runs a helm command that asks no cluster on the chart. */
+export function helmWithValues(
+  command: readonly string[],
+  values: Values,
+  chart: string = CHART,
+): Promise<HelmResult> {
+  return withValuesFile(values, (file) =>
+    helm([...command, chart, '--kube-version', KUBE_VERSION, '--values', file]),
+  );
 }
 
 export function template(values: Values, chart?: string): Promise<HelmResult> {
