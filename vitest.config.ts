@@ -12,7 +12,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{contracts,crds,process,controller,activator,runtime,cli,bench}/**/*.test.ts',
+            '{contracts,crds,process,controller,activator,runtime,cli,bench,images}/**/*.test.ts',
             'e2e/structure/**/*.test.ts',
           ],
           exclude,
@@ -36,12 +36,13 @@ export default defineConfig({
       },
       {
         test: {
-          // What takes Go, Docker or a cluster: the chart, and cases on real Kubernetes.
+          // What takes Go, Docker or a cluster: the chart, the images, and cases on real Kubernetes.
           name: 'cluster',
-          include: ['e2e/{chart,cluster}/**/*.test.ts'],
+          include: ['e2e/{chart,cluster,images}/**/*.test.ts'],
           exclude,
           pool: 'forks',
-          env,
+          // Its helper container would be pulled; each test puts away what it started.
+          env: { ...env, TESTCONTAINERS_RYUK_DISABLED: 'true' },
           fileParallelism: false,
           testTimeout: 120_000,
           // The first one to need a tool builds it.

@@ -28,14 +28,13 @@ export async function ensureImagesBase(): Promise<string> {
 }
 
 /** @param debian any image of Debian 12 with apt. */
-export async function buildBase(name: string, debian: string, noCache = false): Promise<void> {
+async function buildBase(name: string, debian: string): Promise<void> {
   const context = await mkdtemp(join(tmpdir(), 'pilotlight-base-'));
   try {
     await cp(join(import.meta.dirname, 'base'), context, { recursive: true });
     await dockerBuild({
       context,
       tag: name,
-      noCache,
       buildArguments: { DEBIAN: debian, SOURCE_DATE_EPOCH: String(FILE_TIME_SECONDS) },
     });
   } finally {

@@ -105,7 +105,7 @@ async function assemble(
     buildArguments: { BASE: how.base, ...how.about },
     labels: { [INPUTS_LABEL]: how.inputs },
   });
-  execFileSync('docker', ['image', 'rm', '--no-prune', compiler], { stdio: 'ignore' });
+  execFileSync('docker', ['image', 'rm', compiler], { stdio: 'ignore' });
   rmSync(context, { recursive: true, force: true });
 }
 
