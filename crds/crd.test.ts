@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { inferenceServiceCrd, inferenceServiceCrdYaml } from './crd.ts';
-import { CRD_FILE, firstDifference } from './generate.ts';
+import { crdFiles, inferenceServiceCrd, standbyPoolCrd } from './crd.ts';
+import { crdPath, firstDifference } from './generate.ts';
 import { parseInferenceService } from './schema.ts';
 import { toStructural } from './structural-schema.ts';
 
@@ -24,8 +24,8 @@ function* nodes(schema: Node, path = ''): Generator<[path: string, node: Node]> 
   }
 }
 
-function rootSchema(): Node {
-  const crd = inferenceServiceCrd() as { spec: { versions: { schema: { openAPIV3Schema: Node } }[] } };
+function rootSchema(of: object = inferenceServiceCrd()): Node {
+  const crd = of as { spec: { versions: { schema: { openAPIV3Schema: Node } }[] } };
   const schema = crd.spec.versions[0]?.schema.openAPIV3Schema;
   if (schema === undefined) throw new Error('no schema');
   return schema;
@@ -38,31 +38,57 @@ function at(...path: string[]): Node {
 }
 
 describe('the generated CRD', () => {
-  it('is what is committed, in less than 200 KB', async () => {
-    const committed = await readFile(CRD_FILE, 'utf8');
-    expect(firstDifference(committed, inferenceServiceCrdYaml())).toBeUndefined();
+  it.each(Object.entries(crdFiles()))('%s is what is committed, in less than 200 KB', async (name, yaml) => {
+    const committed = await readFile(crdPath(name), 'utf8');
+    expect(firstDifference(committed, yaml)).toBeUndefined();
     expect(Buffer.byteLength(committed)).toBeLessThan(200_000);
-    expect(parse(committed)).toEqual(inferenceServiceCrd());
   });
 
-  it('is structural: every node has a type, is int-or-string, and holds nothing foreign', () => {
-    let count = 0;
-    for (const [path, node] of nodes(rootSchema())) {
-      count += 1;
-      const isIntOrString = node['x-kubernetes-int-or-string'] === true;
-      expect(isIntOrString ? undefined : typeof node['type'], path).toBe(
-        isIntOrString ? undefined : 'string',
-      );
-      expect(
-        Object.keys(node).filter((key) => key.startsWith('x-pilotlight') || key.startsWith('$')),
-        path,
-      ).toEqual([]);
-      expect(node['properties'] !== undefined && node['additionalProperties'] !== undefined, path).toBe(
-        false,
-      );
-      expect(Math.abs(Number(node['maximum'] ?? 0)), path).toBeLessThan(Number.MAX_SAFE_INTEGER);
-    }
-    expect(count).toBeGreaterThan(200);
+  it('is the same in YAML', () => {
+    expect(Object.values(crdFiles()).map((yaml): unknown => parse(yaml))).toEqual([
+      inferenceServiceCrd(),
+      standbyPoolCrd(),
+    ]);
+  });
+
+  it.each<[string, object, number]>([
+    ['InferenceService', inferenceServiceCrd(), 200],
+    ['StandbyPool', standbyPoolCrd(), 70],
+  ])(
+    'of %s is structural: every node has a type or is int-or-string, and holds nothing foreign',
+    (_kind, crd, least) => {
+      let count = 0;
+      for (const [path, node] of nodes(rootSchema(crd))) {
+        count += 1;
+        const isIntOrString = node['x-kubernetes-int-or-string'] === true;
+        expect(isIntOrString ? undefined : typeof node['type'], path).toBe(
+          isIntOrString ? undefined : 'string',
+        );
+        expect(
+          Object.keys(node).filter((key) => key.startsWith('x-pilotlight') || key.startsWith('$')),
+          path,
+        ).toEqual([]);
+        expect(node['properties'] !== undefined && node['additionalProperties'] !== undefined, path).toBe(
+          false,
+        );
+        expect(Math.abs(Number(node['maximum'] ?? 0)), path).toBeLessThan(Number.MAX_SAFE_INTEGER);
+      }
+      expect(count).toBeGreaterThan(least);
+    },
+  );
+
+  it.each<[string, object]>([
+    ['InferenceService', inferenceServiceCrd()],
+    ['StandbyPool', standbyPoolCrd()],
+  ])('of %s reads like documentation: every field has a sentence for kubectl explain', (_kind, crd) => {
+    // The API server allows no description of metadata: it has its own.
+    const silent = [...nodes(rootSchema(crd))].filter(
+      ([path, node]) =>
+        !['', '.metadata'].includes(path) &&
+        !path.endsWith('[]') &&
+        !/^.{3,}[.:)]$/s.test(String(node['description'])),
+    );
+    expect(silent.map(([path]) => path)).toEqual([]);
   });
 
   it.each([
@@ -95,23 +121,50 @@ describe('the generated CRD', () => {
       default: 300,
     });
     expect(at('spec', 'predictor', 'affinity')).toEqual({
+      description: expect.stringContaining('Affinity'),
       type: 'object',
       'x-kubernetes-preserve-unknown-fields': true,
     });
     expect(at('status', 'modelStatus', 'transitionStatus')['enum']).toContain('BlockedByFailedLoad');
   });
 
-  it('has a status subresource and columns for kubectl get', () => {
-    expect(inferenceServiceCrd()).toMatchObject({
-      spec: {
-        names: { shortNames: ['isvc'] },
-        versions: [
-          {
-            subresources: { status: {} },
-            additionalPrinterColumns: expect.arrayContaining([expect.objectContaining({ name: 'Ready' })]),
-          },
-        ],
-      },
+  it.each<[string, object, string, string[], string[]]>([
+    [
+      'InferenceService',
+      inferenceServiceCrd(),
+      'isvc',
+      ['URL', 'Ready', 'State', 'Replicas', 'Revision', 'Age'],
+      ['Wanted', 'Reason'],
+    ],
+    [
+      'StandbyPool',
+      standbyPoolCrd(),
+      'pool',
+      ['Size', 'Ready', 'Starting', 'Serving', 'Age'],
+      ['Quarantined', 'Reason'],
+    ],
+  ])(
+    'of %s has a status subresource and columns for kubectl get, more of them with -o wide',
+    (_kind, crd, shortName, columns, wide) => {
+      expect(crd).toMatchObject({
+        spec: { names: { shortNames: [shortName] }, versions: [{ subresources: { status: {} } }] },
+      });
+      const { versions } = (
+        crd as { spec: { versions: { additionalPrinterColumns: { name: string; priority?: number }[] }[] } }
+      ).spec;
+      const all = versions[0]?.additionalPrinterColumns ?? [];
+      const named = (priority: number | undefined) =>
+        all.filter((column) => column.priority === priority).map(({ name }) => name);
+      expect(named(undefined)).toEqual(columns);
+      expect(named(1)).toEqual(wide);
+    },
+  );
+
+  it('says of a pool that one kind of cache is enough', () => {
+    const cache = new Map(nodes(rootSchema(standbyPoolCrd()))).get('.spec.cache');
+    expect(cache?.['x-kubernetes-validations']).toContainEqual({
+      rule: expect.stringContaining('size() <= 1'),
+      message: 'expected at most one of emptyDir, hostPath and persistentVolumeClaim',
     });
   });
 });

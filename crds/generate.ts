@@ -1,14 +1,16 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { inferenceServiceCrdYaml } from './crd.ts';
+import { crdFiles } from './crd.ts';
 
 /**
- * Writes the generated CRD, or with `--check` says whether the committed one is current.
+ * Writes the generated CRDs, or with `--check` says whether the committed ones are current.
  * Exit codes: 0 written or current, 1 not current, 2 wrong arguments.
  */
-export const CRD_FILE = fileURLToPath(
-  new URL('inferenceservices.serving.pilotlight.dev.yaml', import.meta.url),
-);
+
+/** Path of a generated file, which lies beside this one. */
+export function crdPath(fileName: string): string {
+  return fileURLToPath(new URL(fileName, import.meta.url));
+}
 
 /** The first line in which two texts differ, as a hint; undefined when they are equal. */
 export function firstDifference(committed: string, generated: string): string | undefined {
@@ -26,16 +28,20 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write('usage: node crds/generate.ts [--check]\n');
     return 2;
   }
-  const generated = inferenceServiceCrdYaml();
-  if (!isCheck) {
-    await writeFile(CRD_FILE, generated);
-    return 0;
+  let exitCode = 0;
+  for (const [name, generated] of Object.entries(crdFiles())) {
+    const path = crdPath(name);
+    if (!isCheck) {
+      await writeFile(path, generated);
+      continue;
+    }
+    const committed = await readFile(path, 'utf8').catch(() => '');
+    const difference = firstDifference(committed, generated);
+    if (difference === undefined) continue;
+    process.stderr.write(`${path} is not current, run: node crds/generate.ts\n${difference}\n`);
+    exitCode = 1;
   }
-  const committed = await readFile(CRD_FILE, 'utf8').catch(() => '');
-  const difference = firstDifference(committed, generated);
-  if (difference === undefined) return 0;
-  process.stderr.write(`${CRD_FILE} is not current, run: node crds/generate.ts\n${difference}\n`);
-  return 1;
+  return exitCode;
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

@@ -142,12 +142,9 @@ stringData: {B: 123456}
     expect(JSON.stringify(manifest)).not.toMatch(/hunter2|123456/);
   });
 
-  it.each(['StandbyPool', 'InferenceGraph', 'ServingRuntime'])(
-    'with kind %s says that it comes later',
-    (kind) => {
-      expect(problems(parse(`kind: ${kind}`))).toEqual([['kind', `not supported yet: kind ${kind}`, 1, 1]]);
-    },
-  );
+  it.each(['InferenceGraph', 'ServingRuntime'])('with kind %s says that it comes later', (kind) => {
+    expect(problems(parse(`kind: ${kind}`))).toEqual([['kind', `not supported yet: kind ${kind}`, 1, 1]]);
+  });
 
   it('with a mistyped kind names the one that may be meant', () => {
     expect(problems(parse('kind: InferenceServise'))[0]?.[1]).toContain('did you mean "InferenceService"?');
@@ -287,5 +284,38 @@ describe('readManifest', () => {
       const manifest = await readManifest(join(path, file));
       expect(manifest.documents).toMatchObject([{ state: 'invalid', problems: [{ path: '' }] }]);
     }
+  });
+});
+
+describe('a StandbyPool', () => {
+  const POOL = `apiVersion: serving.pilotlight.dev/v1alpha1
+kind: StandbyPool
+metadata: {name: small}
+spec: {size: 3, perNode: 1}
+`;
+
+  it('is read like any other kind', () => {
+    const { documents, warnings } = parse(POOL);
+    expect(documents).toMatchObject([
+      { state: 'valid', kind: 'StandbyPool', pool: { spec: { size: 3, cache: { kind: 'emptyDir' } } } },
+    ]);
+    expect(warnings).toEqual([]);
+  });
+
+  it('is a warning on the local platform that says what to do there, and no error', () => {
+    const { documents, warnings } = parseManifest(POOL, { file: 'pool.yaml', forLocalPlatform: true });
+    expect(documents[0]?.state).toBe('valid');
+    expect(warnings).toMatchObject([
+      {
+        line: 2,
+        message: expect.stringMatching(/^a StandbyPool has no effect on the local platform.*--standbys/),
+      },
+    ]);
+  });
+
+  it('with a slip is refused at its place', () => {
+    expect(problems(parse(POOL.replace('perNode', 'pernode')))).toEqual([
+      ['spec.pernode', 'unknown field; did you mean "perNode"?', 4, 17],
+    ]);
   });
 });

@@ -11,6 +11,7 @@ import {
 import { API_VERSION, type InferenceService, KIND } from './inference-service.ts';
 import { formatPath, type PathSegment, type Problem, problemAt } from './problems.ts';
 import { parseInferenceService } from './schema.ts';
+import { POOL_KIND, parseStandbyPool, type StandbyPool } from './standby-pool.ts';
 import { suggest } from './suggest.ts';
 import { localPlatformWarnings } from './warnings.ts';
 import { readYamlDocuments, type YamlDocument } from './yaml-documents.ts';
@@ -35,6 +36,7 @@ export interface LocatedProblem extends Problem {
 
 type ValidContent =
   | { kind: 'InferenceService'; service: InferenceService }
+  | { kind: 'StandbyPool'; pool: StandbyPool }
   | { kind: 'ConfigMap'; configMap: ConfigMap }
   | { kind: 'Secret'; secret: Secret }
   | { kind: 'ServiceAccount'; serviceAccount: ServiceAccount };
@@ -171,14 +173,8 @@ function addDocument(
 
 type Outcome = { ok: true; content: ValidContent; warnings: Problem[] } | { ok: false; problems: Problem[] };
 
-const LATER_KINDS = new Set([
-  'StandbyPool',
-  'InferenceGraph',
-  'ServingRuntime',
-  'ClusterServingRuntime',
-  'TrainedModel',
-]);
-const KINDS = [KIND, 'ConfigMap', 'Secret', 'ServiceAccount'];
+const LATER_KINDS = new Set(['InferenceGraph', 'ServingRuntime', 'ClusterServingRuntime', 'TrainedModel']);
+const KINDS = [KIND, POOL_KIND, 'ConfigMap', 'Secret', 'ServiceAccount'];
 
 function parseDocumentValue(kind: string | undefined, value: unknown, options: ManifestOptions): Outcome {
   if (kind === KIND) {
@@ -187,6 +183,14 @@ function parseDocumentValue(kind: string | undefined, value: unknown, options: M
     const service = withAbsoluteFileUri(result.service, options.file);
     const local = options.forLocalPlatform === true ? localPlatformWarnings(service) : [];
     return { ok: true, content: { kind: KIND, service }, warnings: [...result.warnings, ...local] };
+  }
+  if (kind === POOL_KIND) {
+    const result = parseStandbyPool(value);
+    if (!result.ok) return result;
+    const message =
+      'a StandbyPool has no effect on the local platform, only in a cluster: "pilotlight serve --standbys" says how many';
+    const warnings = options.forLocalPlatform === true ? [problemAt(['kind'], message)] : [];
+    return { ok: true, content: { kind: POOL_KIND, pool: result.pool }, warnings };
   }
   if (isConfigKind(kind)) {
     const result = parseConfigObject(kind, value);

@@ -89,7 +89,7 @@ const storageSchema = fields({
   parameters: z
     .record(text(253), text())
     .default({})
-    .describe('Adds to, and overrides, what the entry says: type, bucket, endpoint_url, region, …'),
+    .describe('Adds to, and overrides, what the entry says: type, bucket, endpoint_url, region and so on.'),
   schemaPath: unsupported('string'),
 });
 
@@ -100,15 +100,17 @@ const modelShape = {
       .describe('Where the model lies: file:, http(s):, s3: or gs:.')
       .meta({ 'x-kubernetes-validations': [SCHEME_RULE] }),
   ),
-  storage: optional(storageSchema),
+  storage: optional(storageSchema).describe(
+    'Where the model lies, by an entry of the Secret storage-config, instead of storageUri.',
+  ),
   protocolVersion: optional(
     z
       .enum(['v1', 'v2', 'grpc-v2'])
       .describe('Said by KServe manifests; the runtime speaks all three on every service.'),
   ),
-  runtime: optional(text(253)),
-  runtimeVersion: optional(text(253)),
-  name: optional(text(63)),
+  runtime: optional(text(253)).describe('Said by KServe manifests; without effect here.'),
+  runtimeVersion: optional(text(253)).describe('Said by KServe manifests; without effect here.'),
+  name: optional(text(63)).describe('Said by KServe manifests; without effect here.'),
   ...processShape,
   image: unsupported('string'),
   command: unsupported('array'),
@@ -170,8 +172,8 @@ const modelFormatName = z
 
 export const modelSchema = fields({
   modelFormat: fields({
-    name: modelFormatName,
-    version: optional(text(63)),
+    name: modelFormatName.describe('onnx, the format that is supported.'),
+    version: optional(text(63)).describe('Said by KServe manifests; without effect here.'),
   }).describe('Format of the model: {name: onnx}.'),
   ...modelShape,
 })

@@ -64,7 +64,10 @@ export function toStructural(schema: unknown, path: string): StructuralSchema {
     result['anyOf'] = [{ type: 'integer' }, { type: 'string' }];
   } else if (properties !== undefined) {
     result['properties'] = Object.fromEntries(
-      Object.entries(properties).map(([name, property]) => [name, toStructural(property, `${path}.${name}`)]),
+      Object.entries(properties).map(([name, property]) => [
+        name,
+        { ...refusalDescription(property), ...toStructural(property, `${path}.${name}`) },
+      ]),
     );
     validations.push(...refusals(properties, path));
   } else if (items !== undefined) {
@@ -90,6 +93,15 @@ function refusals(properties: Record<string, unknown>, path: string): Validation
     const message = refusal === 'not-supported-yet' ? `not supported yet: ${path}.${name}` : refusal;
     return [{ rule: `!has(self.${celName(name)})`, message }];
   });
+}
+
+/** What `kubectl explain` says of a field that is declared only to be refused. */
+function refusalDescription(property: unknown): { description?: string } {
+  const refusal = (property as Record<string, unknown>)[META_REFUSED];
+  if (typeof refusal !== 'string') return {};
+  return {
+    description: refusal === 'not-supported-yet' ? 'Refused: not supported yet.' : `Refused: ${refusal}.`,
+  };
 }
 
 /** CEL's reserved words are written with underscores around them. */

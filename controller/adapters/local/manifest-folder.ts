@@ -16,7 +16,7 @@ const MANIFEST_FILE = /^[^.].*\.(ya?ml|json)$/;
  * Reads all manifests of a folder (not of folders in it, as `kubectl apply -f` does) and resolves what the
  * services refer to: ConfigMaps, Secrets and ServiceAccounts of any file of the folder.
  */
-async function scanFolder(folder: string): Promise<Scan> {
+async function scanFolder(folder: string): Promise<{ scan: Scan; notices: readonly string[] }> {
   const files = readdirSync(folder)
     .filter((name) => MANIFEST_FILE.test(name))
     .sort();
@@ -59,8 +59,10 @@ async function scanFolder(folder: string): Promise<Scan> {
       ...(storage?.s3 && { s3: storage.s3 }),
       warnings: warnings.get(`${file}#${documentIndex}`) ?? [],
     });
+    // Those of a service stand in its status; what is left is of documents that have none.
+    warnings.delete(`${file}#${documentIndex}`);
   }
-  return { services, problems };
+  return { scan: { services, problems }, notices: [...warnings.values()].flat() };
 }
 
 function configObject(document: ManifestDocument): ConfigObject[] {
@@ -73,6 +75,7 @@ function configObject(document: ManifestDocument): ConfigObject[] {
     case 'ServiceAccount':
       return [document.serviceAccount];
     case 'InferenceService':
+    case 'StandbyPool':
       return [];
   }
 }
@@ -100,6 +103,14 @@ export async function watchFolder(
   let running = false;
   let again = false;
   let timer: NodeJS.Timeout | undefined;
+  let noticed: ReadonlySet<string> = new Set();
+  const take = ({ scan: found, notices }: Awaited<ReturnType<typeof scanFolder>>): void => {
+    for (const notice of notices) {
+      if (!noticed.has(notice)) logger.warn({ notice }, 'a document of a manifest has no effect');
+    }
+    noticed = new Set(notices);
+    onScan(found);
+  };
   const scan = async (): Promise<void> => {
     if (running) {
       again = true;
@@ -108,7 +119,7 @@ export async function watchFolder(
     running = true;
     try {
       const result = await scanFolder(folder);
-      if (!closed) onScan(result);
+      if (!closed) take(result);
     } catch (error) {
       // A folder that is gone for a moment deletes no service; it is looked at again.
       logger.error({ folder, err: error }, 'the manifest folder could not be read');
@@ -123,7 +134,7 @@ export async function watchFolder(
     clearTimeout(timer);
     timer = setTimeout(() => void scan(), SETTLE_MS);
   };
-  onScan(await scanFolder(folder));
+  take(await scanFolder(folder));
   const watcher: FSWatcher = watch(folder, soon);
   watcher.on('error', (error) =>
     logger.warn({ folder, err: error }, 'the manifest folder can not be watched'),
