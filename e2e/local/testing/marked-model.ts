@@ -42,8 +42,8 @@ export function zeros(n = 1): unknown {
   };
 }
 
-/** A request that is in flight for a while, whatever the machine: about a second on two idle cores. */
-export const LONG_REQUEST = zeros(1_300);
+/** A request that is in flight for a while, whatever the machine: half a second on two idle cores. */
+export const LONG_REQUEST = zeros(2_300);
 
 /** The mark in an answer. @throws Error when it is none. */
 export function markIn(text: string): number {
