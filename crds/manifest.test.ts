@@ -319,3 +319,15 @@ spec: {size: 3, perNode: 1}
     ]);
   });
 });
+
+test('a pipe that is named like a manifest is refused, and nobody waits for its writer', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'manifest-'));
+  try {
+    const file = join(folder, 'fifo.yaml');
+    execFileSync('mkfifo', [file]);
+    const { documents } = await readManifest(file);
+    expect(documents).toMatchObject([{ problems: [{ message: 'expected a regular file' }] }]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -73,8 +74,10 @@ export async function readManifest(
 ): Promise<Manifest> {
   let text: string;
   try {
-    const handle = await open(file, 'r');
+    // Not to wait for a writer, as opening a pipe would.
+    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
+      if (!(await handle.stat()).isFile()) return unreadable(file, 'expected a regular file');
       // One byte more than allowed tells a file that is too large, whatever `stat` says of pipes and the like.
       const buffer = Buffer.alloc(MAX_MANIFEST_BYTES + 1);
       let length = 0;

@@ -103,7 +103,7 @@ export const poolStatusSchema = z.object({
       .array(conditionSchema)
       .max(50)
       .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] }),
-  ).describe('Ready: the pool has its size. CacheAllowed, PodsCreated: why it has not.'),
+  ).describe('Ready: the pool has its size, or the reason why it has not.'),
 });
 export type StandbyPoolStatus = z.infer<typeof poolStatusSchema>;
 

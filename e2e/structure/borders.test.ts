@@ -33,6 +33,18 @@ test.each([
   expect(coreViolations([{ path: 'controller/core/planted.ts', text }])).toHaveLength(1);
 });
 
+test('the core of an adapter may know itself and the types of the wire, and not what talks to the API', () => {
+  const planted = (path: string): unknown[] =>
+    coreViolations([
+      { path: 'controller/adapters/kube/core/planted.ts', text: `import type { X } from '${path}';` },
+    ]);
+  expect(planted('./near.ts')).toEqual([]);
+  expect(planted('../api/wire.ts')).toEqual([]);
+  expect(planted('../api/kube-client.ts')).toHaveLength(1);
+  expect(planted('../config.ts')).toHaveLength(1);
+  expect(planted('../../local/core/near.ts')).toHaveLength(1);
+});
+
 test('the activator holds no Kubernetes client and no code of controller or runtime', () => {
   const { files, packages } = reachableFrom('activator/main.ts', sources);
   expect(files.size).toBeGreaterThan(5);

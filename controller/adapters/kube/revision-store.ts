@@ -40,7 +40,7 @@ export class RevisionStore {
       const resolved = { uid, generation, service, env: {}, ...storage, warnings: [] };
       const revision = { ...kept, resolved };
       revisions.push(revision);
-      written.set(revision.name, JSON.stringify(revisionObject(revision)));
+      written.set(revision.name, JSON.stringify(revisionObject(revision, object.data)));
     }
     this.#written.set(owner.uid, written);
     return revisions;
@@ -52,9 +52,12 @@ export class RevisionStore {
     this.#written.set(owner.uid, written);
     const path = { ...RESOURCES.controllerRevisions, namespace: owner.namespace };
     for (const revision of revisions) {
-      const object = revisionObject(revision);
+      const before = written.get(revision.name);
+      // What the API server holds can't be changed; in its own words it is found equal.
+      const data = before === undefined ? undefined : (JSON.parse(before) as ControllerRevision).data;
+      const object = revisionObject(revision, data);
       const text = JSON.stringify(object);
-      if (written.get(revision.name) === text) continue;
+      if (before === text) continue;
       await this.#client.patch(objectPath({ ...path, name: revision.name }), 'apply', object);
       written.set(revision.name, text);
     }

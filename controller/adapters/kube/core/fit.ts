@@ -6,6 +6,7 @@ import { canonicalJson } from '../../../../crds/revision-spec.ts';
 import type { StandbyPoolSpec } from '../../../../crds/standby-pool.ts';
 import type { StandbyFit } from '../../../ports.ts';
 import { effectiveResources } from './pod-spec.ts';
+import { cacheProblem } from './pool-status.ts';
 import type { KubeSettings } from './settings.ts';
 
 /**
@@ -131,12 +132,14 @@ export interface PoolChoice {
 export function fitAmong(
   predictor: Predictor,
   pools: Iterable<PoolChoice>,
-  settings: Pick<KubeSettings, 'runtimeResources'>,
+  settings: Pick<KubeSettings, 'runtimeResources' | 'allowCache'>,
   weightsBytes?: number,
 ): StandbyFit {
   const fitting: PoolChoice[] = [];
   let nearest: readonly string[] | undefined;
   for (const pool of pools) {
+    // It has no pods and gets none.
+    if (cacheProblem(pool.spec, settings) !== undefined) continue;
     const found = misfits(predictor, pool.spec, settings, weightsBytes);
     if (found.length === 0) fitting.push(pool);
     if (nearest === undefined || found.length < nearest.length) nearest = found;
@@ -189,27 +192,23 @@ const TRAVELLING_VARIABLES = new Set([
 
 function envMisfits({ predictor: { model }, pool }: FitInput): string[] {
   const travels = /^(s3|gs):/i.test(model.storageUri ?? '');
-  const isOwn = ({ name }: EnvVar): boolean => !travels || !TRAVELLING_VARIABLES.has(name);
-  const own = model.env.filter(isOwn);
+  const own = model.env.filter(({ name }) => !travels || !TRAVELLING_VARIABLES.has(name));
   const hasSources = model.envFrom.length > 0;
   // A value may stand for other variables, and what a Secret brings gives way to those that are declared beside
   // it: then the variables must be the same all together.
   const isWhole = hasSources || own.some(({ value }) => value?.includes('$(') === true);
   const isEnvSame = isWhole
-    ? isSame(own, pool.env.filter(isOwn))
-    : own.every((variable) => isLastOf(pool.env, variable));
+    ? isSame(model.env, pool.env)
+    : own.every(({ name }) => isSame(lastOf(own, name), lastOf(pool.env, name)));
   return [
     ...(isEnvSame ? [] : ['spec.predictor.model.env']),
     ...(!hasSources || isSame(model.envFrom, pool.envFrom) ? [] : ['spec.predictor.model.envFrom']),
   ];
 }
 
-/** Whether a list of variables ends up with this one: the last of a name counts. */
-function isLastOf(env: readonly EnvVar[], variable: EnvVar): boolean {
-  return isSame(
-    env.findLast(({ name }) => name === variable.name),
-    variable,
-  );
+/** The variable of this name that counts. */
+function lastOf(env: readonly EnvVar[], name: string): EnvVar | undefined {
+  return env.findLast((variable) => variable.name === name);
 }
 
 /** Keys that webhooks and network plugins act upon when a pod is created, when it is too late for a standby. */
@@ -228,9 +227,12 @@ function resourceMisfits({ predictor: { model }, pool, settings }: FitInput): st
   const wants = model.resources;
   const path = 'spec.predictor.model.resources';
   const wrong: string[] = [];
-  for (const [name, amount] of Object.entries(wants.requests)) {
+  for (const name of SHARES) {
+    // What has a limit alone requests as much.
+    const wanted = wants.requests[name] ?? wants.limits[name] ?? 0;
     const given = has.requests[name] ?? has.limits[name] ?? 0;
-    if (SHARES.has(name) && given < amount) wrong.push(`${path}.requests.${name}`);
+    const isByLimit = wants.requests[name] === undefined;
+    if (given < wanted) wrong.push(`${path}.${isByLimit ? 'limits' : 'requests'}.${name}`);
   }
   for (const [name, amount] of Object.entries(wants.limits)) {
     // A standby without a limit may use what the node has.
@@ -242,7 +244,7 @@ function resourceMisfits({ predictor: { model }, pool, settings }: FitInput): st
     const wanted = wants.limits[name] ?? wants.requests[name] ?? 0;
     if (wanted !== (has.limits[name] ?? has.requests[name] ?? 0)) wrong.push(`${path}.limits.${name}`);
   }
-  return wrong;
+  return [...new Set(wrong)];
 }
 
 function devicesOf(resources: { requests: object; limits: object }): string[] {

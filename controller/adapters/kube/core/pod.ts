@@ -1,3 +1,4 @@
+import { PilotlightError } from '../../../../contracts/errors.ts';
 import { canonicalJson } from '../../../../crds/revision-spec.ts';
 import type { StandbyPoolSpec } from '../../../../crds/standby-pool.ts';
 import type { ReplicaTemplate } from '../../../ports.ts';
@@ -16,6 +17,7 @@ import {
   runtimeVolumes,
   SERVING_PORT,
 } from './pod-spec.ts';
+import { cacheProblem } from './pool-status.ts';
 import type { PodContext } from './settings.ts';
 
 /**
@@ -39,9 +41,13 @@ const MAX_GRACE_SECONDS = 600;
  * A standby of a pool: our runtime without a model.
  *
  * @param podName As `poolPodName` makes it.
+ * @throws PilotlightError `unsupported` when the pool's cache is one that the operator doesn't allow.
  */
 export function standbyPod(pool: PoolObject, context: PodContext, podName: string): Pod {
   const { spec } = pool;
+  const problem = cacheProblem(spec, context.settings);
+  if (problem !== undefined)
+    throw new PilotlightError('unsupported', `StandbyPool "${pool.name}": ${problem}`);
   return podObject({
     namespace: pool.namespace,
     name: podName,

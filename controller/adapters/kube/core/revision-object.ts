@@ -15,9 +15,9 @@ import { LABELS, MANAGED_BY, ownedByService } from './labels.ts';
 
 /**
  * A revision as a ControllerRevision of its service. Its `data` can't be changed once it is written (the API server
- * sees to that), so it holds what a revision is: the service as it was applied. What becomes known later, and the
- * settings that change without a new revision, stand in annotations. Nothing that was resolved from Secrets is
- * written: environment and credentials are read anew from where they belong.
+ * sees to that), so it holds what makes the revision and nothing else. What becomes known later, and the settings
+ * that change without a new revision, stand in annotations. Nothing that was resolved from Secrets is written:
+ * environment and credentials are read anew from where they belong.
  */
 
 const ANNOTATION = {
@@ -43,7 +43,11 @@ export interface RevisionOnRecord extends Omit<StoredRevision, 'resolved'> {
   readonly service: InferenceService;
 }
 
-export function revisionObject(revision: StoredRevision): ControllerRevision {
+/**
+ * @param data That of the object which is there already. A later version of Pilotlight may write the same revision
+ *   in other words, which the API server would refuse.
+ */
+export function revisionObject(revision: StoredRevision, data?: unknown): ControllerRevision {
   const { resolved, number, name, identity, failure, rolledOutAtMs } = revision;
   const { metadata } = resolved.service;
   const identityText = identity === undefined ? undefined : JSON.stringify(identity);
@@ -72,28 +76,37 @@ export function revisionObject(revision: StoredRevision): ControllerRevision {
       ownerReferences: [ownedByService({ name: metadata.name, uid: resolved.uid })],
     },
     revision: number,
-    data: storedManifest(resolved.service),
+    data: data ?? revisionData(resolved.service),
   };
 }
 
-type Manifest = ReturnType<typeof toManifest>;
+type Fields = Record<string, unknown>;
 
-/** The service as a manifest with every default spelled out, without what other people keep in its metadata. */
-function storedManifest(service: InferenceService): Manifest {
-  const { namespace, name, annotations } = service.metadata;
-  const kept = Object.fromEntries(
-    Object.entries(annotations).filter(([key]) => KEPT_ANNOTATIONS.includes(key)),
-  );
-  return { ...toManifest(service), metadata: { namespace, name, annotations: kept } };
+/** The predictor as a manifest writes it, in two parts: what makes a revision, and what changes without a new one. */
+function partsOf(service: InferenceService): { revised: Fields; settings: Fields } {
+  const inRevision = new Set(Object.keys(revisionSpec(service)));
+  const predictor = Object.entries(toManifest(service).spec.predictor);
+  return {
+    revised: Object.fromEntries(predictor.filter(([field]) => inRevision.has(field))),
+    // `timeout` is `timeoutMs` in the parsed form and so isn't found there; it makes no revision either.
+    settings: Object.fromEntries(predictor.filter(([field]) => !inRevision.has(field))),
+  };
 }
 
-/** The predictor's fields that make no revision, as JSON. */
+function revisionData(service: InferenceService): Fields {
+  const { namespace, name } = service.metadata;
+  const { apiVersion, kind } = service;
+  return { apiVersion, kind, metadata: { namespace, name }, spec: { predictor: partsOf(service).revised } };
+}
+
 function settingsOf(service: InferenceService): string {
-  const inRevision = new Set(Object.keys(revisionSpec(service)));
-  const { predictor } = storedManifest(service).spec;
-  // `timeout` is `timeoutMs` in the parsed form, and so isn't found there; it makes no revision either.
-  const settings = Object.entries(predictor).filter(([field]) => !inRevision.has(field));
-  return canonicalJson(Object.fromEntries(settings));
+  const annotations = Object.entries(service.metadata.annotations).filter(([key]) =>
+    KEPT_ANNOTATIONS.includes(key),
+  );
+  return canonicalJson({
+    annotations: Object.fromEntries(annotations),
+    predictor: partsOf(service).settings,
+  });
 }
 
 const failureSchema = z.object({ code: z.string(), message: z.string(), atMs: z.number() });
@@ -128,24 +141,23 @@ export function revisionOnRecord(object: ControllerRevision): RevisionOnRecord |
 }
 
 function readService(data: unknown, settingsText: string | undefined): InferenceService | undefined {
-  const settings = readJson(settingsText);
-  const manifest = data as Partial<Manifest> | undefined;
-  const predictor = manifest?.spec?.predictor;
-  if (manifest === undefined || predictor === undefined) return undefined;
-  const revised =
-    typeof settings === 'object' && settings !== null
-      ? { ...withoutSettings(predictor, manifest), ...settings }
-      : predictor;
-  const parsed = parseInferenceService({ ...manifest, spec: { ...manifest.spec, predictor: revised } });
+  const manifest = asFields(data);
+  const settings = asFields(readJson(settingsText));
+  const parsed = parseInferenceService({
+    ...manifest,
+    metadata: { ...asFields(manifest['metadata']), annotations: asFields(settings['annotations']) },
+    spec: {
+      predictor: {
+        ...asFields(asFields(manifest['spec'])['predictor']),
+        ...asFields(settings['predictor']),
+      },
+    },
+  });
   return parsed.ok ? parsed.service : undefined;
 }
 
-/** A setting that is not there any more must not come back from the time when the revision was made. */
-function withoutSettings(predictor: Record<string, unknown>, manifest: unknown): Record<string, unknown> {
-  const parsed = parseInferenceService(manifest);
-  if (!parsed.ok) return predictor;
-  const inRevision = new Set(Object.keys(revisionSpec(parsed.service)));
-  return Object.fromEntries(Object.entries(predictor).filter(([field]) => inRevision.has(field)));
+function asFields(value: unknown): Fields {
+  return typeof value === 'object' && value !== null ? (value as Fields) : {};
 }
 
 function readJson(text: string | undefined): unknown {
