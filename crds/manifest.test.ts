@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -318,16 +319,13 @@ spec: {size: 3, perNode: 1}
       ['spec.pernode', 'unknown field; did you mean "perNode"?', 4, 17],
     ]);
   });
-});
 
-test('a pipe that is named like a manifest is refused, and nobody waits for its writer', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'manifest-'));
-  try {
-    const file = join(folder, 'fifo.yaml');
+  it('refuses a pipe, and waits for nobody to write into it', async () => {
+    const path = await mkdtemp(join(tmpdir(), 'manifest-'));
+    onTestFinished(() => rm(path, { recursive: true }));
+    const file = join(path, 'fifo.yaml');
     execFileSync('mkfifo', [file]);
     const { documents } = await readManifest(file);
     expect(documents).toMatchObject([{ problems: [{ message: 'expected a regular file' }] }]);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  });
 });

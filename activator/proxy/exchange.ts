@@ -12,7 +12,7 @@ import { answerOwnPath } from './own-paths.ts';
 import { refusalIn } from './refusal-in-words.ts';
 import { answerJson, refuse } from './refuse.ts';
 import { RequestBody } from './request-body.ts';
-import type { UpstreamFailure, UpstreamHandler, UpstreamStream } from './upstream.ts';
+import type { OutgoingRequest, UpstreamFailure, UpstreamHandler, UpstreamStream } from './upstream.ts';
 
 /**
  * The life of one request: find its service, take a ticket, wait, hand over to a replica, pass the answer on.
@@ -53,6 +53,10 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
 
   start(): void {
     const { dispatcher, demand } = this.#context;
+    if (this.#caller.method === 'CONNECT') {
+      this.#refuse(refusals.badFraming('CONNECT asks for a tunnel, which is not to be had here'));
+      return;
+    }
     const match = findService(dispatcher.table, this.#caller.host, this.#caller.path);
     if (match.kind === 'unknown') {
       const own = answerOwnPath(this.#caller, this.#context.isReady());
@@ -185,8 +189,11 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   onEnd(trailers: string[]): void {
     if (this.#state !== 'answering') return;
     this.#stream = undefined;
-    this.#caller.end(trailers);
-    this.#finish(false);
+    try {
+      this.#caller.end(trailers);
+    } finally {
+      this.#finish(false);
+    }
   }
 
   onFailure(failure: UpstreamFailure): void {
@@ -243,21 +250,23 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
       this.#refuse(toPilotlightError(error));
       return;
     }
-    const bodyLength = this.#body.knownLength;
-    const stream = upstreams.open(
-      endpoint,
-      caller.isGrpc ? 'grpc' : caller.protocol,
-      {
-        method: caller.method,
-        path: this.#path,
-        authority: caller.host === '' ? endpoint.address : caller.host,
-        headers,
-        bodyLength,
-        expectContinue: !this.#body.isReadFirst && !caller.isGrpc && revision.route.kind === 'runtime',
-        ...(caller.upgrade === undefined ? {} : { upgrade: caller.upgrade }),
-      },
-      this,
-    );
+    const request: OutgoingRequest = {
+      method: caller.method,
+      path: this.#path,
+      authority: caller.host === '' ? endpoint.address : caller.host,
+      headers,
+      bodyLength: this.#body.knownLength,
+      expectContinue: !this.#body.isReadFirst && !caller.isGrpc && revision.route.kind === 'runtime',
+      ...(caller.upgrade === undefined ? {} : { upgrade: caller.upgrade }),
+    };
+    let stream: UpstreamStream;
+    try {
+      stream = upstreams.open(endpoint, caller.isGrpc ? 'grpc' : caller.protocol, request, this);
+    } catch (error) {
+      // What a protocol's own library refuses to send ends this request and nothing else.
+      this.#refuse(refusals.badFraming(error instanceof Error ? error.message : String(error)));
+      return;
+    }
     this.#stream = stream;
     if (this.#body.isReadFirst) this.#body.sendTo(stream);
   }

@@ -1,6 +1,7 @@
 import { HEADERS } from '../../contracts/headers.ts';
 import { badFraming } from '../core/refusals.ts';
 import type { Caller } from './caller.ts';
+import { repeatedField } from './single-values.ts';
 
 /** What becomes of a header of a request or answer by its name. */
 type Fate =
@@ -108,6 +109,8 @@ export function requestHeaders(caller: Caller, identity: RequestIdentity): strin
     }
   }
   if (hosts > 1) throw badFraming('it has more than one Host header');
+  const repeated = http2 ? repeatedField(headers) : undefined;
+  if (repeated !== undefined) throw badFraming(`it has more than one "${repeated}"`);
   const result = named === undefined ? kept : without(kept, named);
   result.push(
     'x-forwarded-for',
@@ -133,14 +136,18 @@ export function requestHeaders(caller: Caller, identity: RequestIdentity): strin
 export function responseHeaders(headers: readonly string[]): string[] {
   const kept: string[] = [];
   let named: Set<string> | undefined;
+  let hasLength = false;
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index] ?? '';
     const value = headers[index + 1] ?? '';
     const fate = fateOf(name);
     if (fate === 'connection') named = namedBy(value, named);
-    else if (fate !== 'coding' && (fate !== 'hop' || name.toLowerCase() === 'content-length')) {
-      kept.push(name, value);
-    }
+    else if (fate === 'hop') {
+      // Two of them are equal, or the parser had refused them; the client wants one.
+      const isLength: boolean = !hasLength && name.toLowerCase() === 'content-length';
+      if (isLength) kept.push(name, value);
+      hasLength ||= isLength;
+    } else if (fate !== 'coding') kept.push(name, value);
   }
   return named === undefined ? kept : without(kept, named);
 }

@@ -103,7 +103,11 @@ export class Http1Caller implements Caller {
   end(trailers: string[]): void {
     const chunk = this.#pending;
     this.#pending = undefined;
-    if (trailers.length > 0) this.#response.addTrailers(pairsOf(trailers));
+    try {
+      if (trailers.length > 0) this.#response.addTrailers(pairsOf(trailers));
+    } catch {
+      // Trailers that HTTP/1.1 can't carry are left out: the body is whole without them.
+    }
     if (chunk === undefined) this.#response.end();
     else this.#response.end(chunk);
   }

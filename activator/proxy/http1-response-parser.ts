@@ -176,6 +176,10 @@ export class Http1ResponseParser {
     if (statusLine === null)
       throw new ResponseFramingError('the answer does not begin with an HTTP/1 status line');
     const status = Number(statusLine[2]);
+    if (status < 100 || status > 599) throw new ResponseFramingError(`${status} is no status of HTTP`);
+    const statusText = statusLine[3] ?? '';
+    if (!FIELD_TEXT.test(statusText))
+      throw new ResponseFramingError('the status line holds a control character');
     const headers = parseFields(lines);
     const rest = bytes.subarray(end + 4);
     if (status < 200 && !(status === 101 && this.#upgrading)) {
@@ -192,7 +196,7 @@ export class Http1ResponseParser {
     else if (framing.length !== undefined) this.#state = 'length';
     else this.#state = 'until-close';
     this.#remaining = framing.length ?? 0;
-    this.#events.onHead({ status, statusText: statusLine[3] ?? '', headers, keepAlive });
+    this.#events.onHead({ status, statusText, headers, keepAlive });
     if (bodyless || framing.length === 0) this.#end([]);
     return rest;
   }
@@ -203,6 +207,9 @@ export class Http1ResponseParser {
   }
 }
 
+/** Text of a field's value (RFC 9110 §5.5): visible characters, blanks, and what is beyond ASCII. */
+const FIELD_TEXT = /^[\t\x20-\x7e\x80-\xff]*$/;
+
 /** Names and values in turn; no folded lines, no blank before the colon, no control characters. */
 function parseFields(lines: readonly string[]): string[] {
   const fields: string[] = [];
@@ -212,8 +219,7 @@ function parseFields(lines: readonly string[]): string[] {
     if (colon <= 0 || !TOKEN.test(name))
       throw new ResponseFramingError('a header line of the answer is malformed');
     const value = line.slice(colon + 1).trim();
-    // oxlint-disable-next-line no-control-regex
-    if (/[\0\r\n]/.test(value)) throw new ResponseFramingError(`header ${name} holds a control character`);
+    if (!FIELD_TEXT.test(value)) throw new ResponseFramingError(`header ${name} holds a control character`);
     fields.push(name, value);
   }
   return fields;

@@ -6,6 +6,7 @@ import {
 } from 'node:http2';
 import type { Caller, CallerEvents, CutOff } from './caller.ts';
 import { grpcMessage, grpcStatusOf } from './refuse.ts';
+import { withoutRepeats } from './single-values.ts';
 
 const END_STREAM = constants.NGHTTP2_FLAG_END_STREAM;
 
@@ -45,7 +46,7 @@ export class Http2Caller implements Caller {
     else if (length !== undefined && /^\d{1,15}$/.test(length)) this.bodyLength = Number(length);
     stream.on('error', () => undefined);
     stream.on('wantTrailers', () => {
-      if (!this.#cutOff) stream.sendTrailers(toObject(this.#trailers));
+      if (!this.#cutOff) sendTrailers(stream, this.#trailers);
     });
   }
 
@@ -142,18 +143,27 @@ export class Http2Caller implements Caller {
     if (head === undefined || stream.destroyed || stream.closed) return;
     this.#head = undefined;
     const fields = [':status', String(head.status)];
-    for (let index = 0; index < head.headers.length; index += 2) {
-      fields.push((head.headers[index] ?? '').toLowerCase(), head.headers[index + 1] ?? '');
+    const headers = withoutRepeats(head.headers);
+    for (let index = 0; index < headers.length; index += 2) {
+      fields.push((headers[index] ?? '').toLowerCase(), headers[index + 1] ?? '');
     }
-    stream.respond(fields, last ? { endStream: true } : { waitForTrailers: true });
+    try {
+      stream.respond(fields, last ? { endStream: true } : { waitForTrailers: true });
+    } catch {
+      // An upstream's head that HTTP/2 can't carry: its caller is told, and nobody else notices.
+      this.#cutOff = true;
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
   }
 
   /** The answer is whole: a client that still sends its body is told to stop (RFC 9113 §8.1). */
   #dropRest(): void {
     const stream = this.#stream;
     if (stream.readableEnded || this.bodyLength === 0) return;
-    if (stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR);
-    else stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
+    // A turn later, once what was written has been handed over: a reset in the same turn overtakes the head.
+    const stop = (): void => void setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
+    if (stream.writableFinished) stop();
+    else stream.once('finish', stop);
   }
 }
 
@@ -166,8 +176,20 @@ export function withoutPseudo(raw: readonly string[]): string[] {
   return fields;
 }
 
+/** Sends trailers; a stream whose trailers can't be sent ends as one that was cut off. */
+export function sendTrailers(
+  stream: Pick<ServerHttp2Stream, 'sendTrailers' | 'close'>,
+  fields: readonly string[],
+): void {
+  try {
+    stream.sendTrailers(toObject(withoutRepeats(fields)));
+  } catch {
+    stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+}
+
 /** Fields as the object that trailers are sent by; repeated ones become lists. */
-export function toObject(fields: readonly string[]): OutgoingHttpHeaders {
+function toObject(fields: readonly string[]): OutgoingHttpHeaders {
   const object: Record<string, string | string[]> = {};
   for (let index = 0; index < fields.length; index += 2) {
     const name = (fields[index] ?? '').toLowerCase();

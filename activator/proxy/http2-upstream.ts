@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import { createConnection } from 'node:net';
 import type { Http1UpstreamOptions } from './http1-upstream.ts';
-import { toObject, withoutPseudo } from './http2-caller.ts';
+import { sendTrailers, withoutPseudo } from './http2-caller.ts';
 import type {
   OutgoingRequest,
   Upstream,
@@ -102,7 +102,6 @@ class Http2UpstreamStream implements UpstreamStream {
   constructor(session: Session, request: OutgoingRequest, handler: UpstreamHandler) {
     this.#session = session;
     this.#handler = handler;
-    session.active++;
     const fields = [':method', request.method, ':scheme', 'http', ':path', request.path];
     if (request.authority !== '') fields.push(':authority', request.authority);
     for (let index = 0; index < request.headers.length; index += 2) {
@@ -117,6 +116,7 @@ class Http2UpstreamStream implements UpstreamStream {
       waitForTrailers: request.bodyLength !== 0,
     });
     this.#stream = stream;
+    session.active++;
     stream.on('response', (headers, flags, raw) => this.#onResponse(headers[':status'] ?? 502, flags, raw));
     stream.on('trailers', (_headers, _flags, raw) => {
       this.#trailers = raw;
@@ -128,7 +128,7 @@ class Http2UpstreamStream implements UpstreamStream {
     stream.on('end', () => this.#onEnd());
     stream.on('drain', () => this.#handler?.onUpstreamDrain());
     stream.on('wantTrailers', () => {
-      if (this.#bodySent) stream.sendTrailers(toObject(this.#requestTrailers));
+      if (this.#bodySent) sendTrailers(stream, this.#requestTrailers);
     });
     stream.on('error', (error: NodeJS.ErrnoException) => {
       session.lastError = error.code ?? error.message;
