@@ -101,7 +101,7 @@ export interface KubeClientOptions {
 }
 
 /** Bounds and times that are used where the options say nothing. */
-export const CLIENT_DEFAULTS = {
+const CLIENT_DEFAULTS = {
   fieldManager: 'pilotlight',
   timeoutMs: 10_000,
   // Far below what API priority and fairness grants one user, far above what reconciling needs.

@@ -2,7 +2,7 @@ import { isKubeError, KubeError } from './kube-error.ts';
 import type { KubeObject } from './wire.ts';
 
 /** Objects a page: a few hundred KB of pods, well within the deadline of one call. */
-export const PAGE_SIZE = 500;
+const PAGE_SIZE = 500;
 
 /** A page as the API server sends it. Items of built-in kinds come without apiVersion and kind. */
 export interface Page<Type> {

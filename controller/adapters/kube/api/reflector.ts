@@ -41,7 +41,7 @@ export interface Reflector<Type extends KubeObject> {
   stop(): void;
 }
 
-export const REFLECTOR_DEFAULTS = {
+const REFLECTOR_DEFAULTS = {
   watchSeconds: 290,
   // The API server sends a bookmark about once a minute; one may be missed.
   inactivityMs: 150_000,
