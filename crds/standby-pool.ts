@@ -15,7 +15,7 @@ export const POOL_KIND = 'StandbyPool';
 export const MAX_POOL_NAME_LENGTH = 57;
 
 /** Kinds of volume that a pool's cache can lie on; all but `emptyDir` must be allowed by the operator. */
-export const CACHE_KINDS = ['emptyDir', 'hostPath', 'persistentVolumeClaim'] as const;
+const CACHE_KINDS = ['emptyDir', 'hostPath', 'persistentVolumeClaim'] as const;
 
 /** Where the models that a standby has loaded stay, in the parsed form. */
 export type PoolCache =
@@ -118,8 +118,6 @@ export const standbyPoolSchema = fields({
 /** A pool in its parsed form: defaults filled in, quantities as numbers. */
 export type StandbyPool = z.output<typeof standbyPoolSchema>;
 export type StandbyPoolSpec = StandbyPool['spec'];
-/** A pool as a manifest writes it. */
-export type StandbyPoolInput = z.input<typeof standbyPoolSchema>;
 
 export type PoolParseResult = { ok: true; pool: StandbyPool } | { ok: false; problems: Problem[] };
 

@@ -56,8 +56,6 @@ const kubeConfigSchema = fields({
   ),
 });
 
-/** config.yaml as it is written. */
-export type KubeConfigInput = z.input<typeof kubeConfigSchema>;
 
 export type KubeConfigResult = { ok: true; settings: KubeSettings } | { ok: false; problems: Problem[] };
 

@@ -13,7 +13,7 @@ export type PodSpec = Wire<V1PodSpec>;
 /** Port of the runtime for requests, and of a user's container that names none. */
 export const SERVING_PORT = 8080;
 export const ADMIN_PORT = 8081;
-export const RUNTIME_CONTAINER = 'runtime';
+const RUNTIME_CONTAINER = 'runtime';
 
 /** The pod fields of a service's predictor, which a pool's spec has just the same. */
 export type PodFields = Pick<

@@ -96,7 +96,7 @@ function atMostPerNode(count: number, pool: string): Record<string, unknown> {
  * Digest of all that a pool's pods are made from, so that a pod can be told that was made from something else: of
  * another runtime image, other resources, other certificates. Size and name of the pod have no part in it.
  */
-export function poolTemplate(pool: Pick<PoolObject, 'name' | 'spec'>, context: PodContext): string {
+function poolTemplate(pool: Pick<PoolObject, 'name' | 'spec'>, context: PodContext): string {
   const { labels = {}, annotations = {} } = pool.spec;
   return hashText(canonicalJson({ labels, annotations, spec: standbySpec(pool, context) }));
 }

@@ -9,7 +9,7 @@ export interface ServiceIdentity extends Named {
   readonly namespace: string;
 }
 
-export const SERVICE_PORT = 80;
+const SERVICE_PORT = 80;
 const PORT_NAME = 'http';
 const SLICE_MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 const SLICE_SERVICE = 'kubernetes.io/service-name';
