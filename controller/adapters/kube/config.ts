@@ -56,7 +56,6 @@ const kubeConfigSchema = fields({
   ),
 });
 
-
 export type KubeConfigResult = { ok: true; settings: KubeSettings } | { ok: false; problems: Problem[] };
 
 /** @param namespace The controller's own, for the default of `controlUrl`. */
