@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help install demo test check format generate bench images clean
+.PHONY: help install demo test check format generate bench images cluster cluster-down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -47,6 +47,12 @@ bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, warm, queue, scale, run
 
 images: $(INSTALLED) ## Build the container images: TAG=…, REPOSITORY=… and BASE=… change the names
 	@node images/build.ts $(if $(TAG),--tag $(TAG)) $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(BASE),--base $(BASE))
+
+cluster: $(INSTALLED) ## Create the kind cluster of the end-to-end tests, with all that it takes
+	@node e2e/cluster/main.ts up
+
+cluster-down: $(INSTALLED) ## Remove that cluster and everything that came with it
+	@node e2e/cluster/main.ts down
 
 clean: ## Remove what was installed and built
 	rm -rf node_modules coverage

@@ -1,16 +1,19 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { run, succeeds } from './command.ts';
 import { ensurePrograms, findProgram, isRoot } from './debian.ts';
 import { ClusterError } from './errors.ts';
+import { rememberFirewall } from './firewall.ts';
 import { cacheFolder } from './folders.ts';
 import { withLock } from './lock.ts';
 import { program, say, step } from './steps.ts';
 import { until } from './wait.ts';
 
 /** Where the engine that we start listens: the usual place, so that every Docker client finds it. */
-const OWN_HOST = 'unix:///var/run/docker.sock';
+const OWN_SOCKET = '/var/run/docker.sock';
+const OWN_HOST = `unix://${OWN_SOCKET}`;
 const START_TIMEOUT_MS = 60_000;
 const ANSWER_TIMEOUT_MS = 10_000;
 /** The bit of CAP_SYS_RESOURCE in a capability mask (capabilities(7)). */
@@ -28,6 +31,9 @@ export const ownEngine = {
   /** Short, since Unix sockets in it may have 107 characters at most. */
   runFolder: '/run/pilotlight-docker',
   pidFile: '/run/pilotlight-docker/dockerd.pid',
+  /** What the packet filter was like before. */
+  firewallFile: '/run/pilotlight-docker/firewall.json',
+  socket: OWN_SOCKET,
   logFile: () => cacheFolder('logs', 'dockerd.log'),
 } as const;
 
@@ -93,6 +99,8 @@ async function startEngine(): Promise<DockerEngine> {
   return step('Docker engine started', async ({ note }) => {
     await mkdir(ownEngine.runFolder, { recursive: true });
     await mkdir(ownEngine.dataFolder(), { recursive: true });
+    // An engine that was killed has changed it already.
+    if (!existsSync(ownEngine.firewallFile)) await rememberFirewall(ownEngine.firewallFile);
     const folders = ['--data-root', ownEngine.dataFolder(), '--exec-root', ownEngine.runFolder];
     const runtime = (await rootMayRaiseLimits()) ? [] : await runtimeWithoutSysResource();
     const engineArguments = ['--host', OWN_HOST, ...folders, '--pidfile', ownEngine.pidFile].concat(

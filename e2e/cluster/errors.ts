@@ -3,11 +3,11 @@ export type ClusterErrorCode =
   | 'E2E_NEEDS_DEBIAN'
   | 'E2E_NEEDS_GO'
   | 'E2E_NEEDS_DOCKER'
-  | 'E2E_NEEDS_NODE_IMAGE'
   | 'E2E_STEP_FAILED'
   | 'E2E_COMMAND_FAILED'
   | 'E2E_NOT_IN_TIME'
   | 'E2E_NO_CLUSTER'
+  | 'E2E_NO_NODE_ACCESS'
   | 'E2E_NO_IMAGE_REGISTRY';
 
 /** What the harness cannot do, why, and what would help. The code is stable, the sentence is for people. */

@@ -2,19 +2,22 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
+import { run } from './command.ts';
 import { findProgram } from './debian.ts';
 import { ClusterError } from './errors.ts';
 import { cacheFolder } from './folders.ts';
 import { withLock } from './lock.ts';
-import { program, step } from './steps.ts';
+import { program, type RunInStep, step } from './steps.ts';
 
 const BUILD_TIMEOUT_MS = 40 * 60_000;
 const MODULES = join(import.meta.dirname, 'go');
-const KUBERNETES_VERSION = 'v1.34.4';
+/** The Kubernetes of our own node image, and the kubectl of every cluster. */
+export const KUBERNETES_VERSION = 'v1.34.4';
 const [major, minor] = KUBERNETES_VERSION.slice(1).split('.');
 /** Kubernetes knows its own version only from the linker; clients and servers compare theirs. */
 const KUBERNETES_STAMP = [
-  'gitVersion=v1.34.4',
+  `gitVersion=${KUBERNETES_VERSION}`,
   `gitMajor=${major}`,
   `gitMinor=${minor}`,
   'gitTreeState=clean',
@@ -93,26 +96,30 @@ export async function tool(name: ToolName): Promise<string> {
   }
   await withLock(`tool-${name}`, async () => {
     if (existsSync(binary)) return;
-    await step(`${name} built with Go`, ({ run }) => build(recipe, binary, run), recipe.usually);
+    await step(`${name} built with Go`, (given) => build(recipe, binary, given.run), recipe.usually);
     await removeOlder(name, binary);
   });
   return binary;
 }
 
-async function build(
-  recipe: Recipe,
-  binary: string,
-  run: (file: string, commandArguments: readonly string[], options: object) => Promise<string>,
-): Promise<void> {
+async function build(recipe: Recipe, binary: string, runInStep: RunInStep): Promise<void> {
   await mkdir(cacheFolder('tools'), { recursive: true });
   const unfinished = `${binary}.unfinished`;
   const linker = `-s -w ${recipe.stamp ?? ''}`.trim();
-  await run('go', ['build', '-trimpath', '-ldflags', linker, '-o', unfinished, recipe.package], {
+  await runInStep('go', ['build', '-trimpath', '-ldflags', linker, '-o', unfinished, recipe.package], {
     cwd: recipe.module,
     timeoutMs: BUILD_TIMEOUT_MS,
     env: { CGO_ENABLED: '0', GOFLAGS: '-mod=readonly -buildvcs=false', GOWORK: 'off' },
   });
   await rename(unfinished, binary);
+}
+
+/** Where kind's own sources lie: the files of its base image are among them. */
+export async function kindSources(): Promise<string> {
+  const said = await run('go', ['mod', 'download', '-json', 'sigs.k8s.io/kind'], {
+    cwd: RECIPES.kind.module,
+  });
+  return z.object({ Dir: z.string() }).parse(JSON.parse(said)).Dir;
 }
 
 /** Changes with everything that a tool is made of. */

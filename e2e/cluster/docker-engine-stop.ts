@@ -1,0 +1,91 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { run, succeeds } from './command.ts';
+import { ownEngine } from './docker-engine.ts';
+import { restoreFirewall } from './firewall.ts';
+import { say, step } from './steps.ts';
+import { until } from './wait.ts';
+
+const STOP_TIMEOUT_MS = 30_000;
+
+/** Whether there is anything of an engine that we started: running, killed, or containers of an earlier one. */
+export function ownEngineLeftAnything(): boolean {
+  if (existsSync(ownEngine.runFolder)) return true;
+  const containers = join(ownEngine.dataFolder(), 'containers');
+  return existsSync(containers) && readdirSync(containers).length > 0;
+}
+
+/**
+ * Ends the Docker engine that we started, with its processes, mounts, bridge and packet filter rules. Images stay
+ * on disk for the next time. An engine of somebody else, or one that still runs somebody's containers, stays.
+ */
+export async function stopOwnEngine(): Promise<void> {
+  if (!existsSync(ownEngine.runFolder)) return;
+  const pid = await runningPid();
+  if (pid !== undefined) {
+    const others = (await run('docker', ['ps', '--format', '{{.Names}}'])).trim();
+    if (others !== '') {
+      say(`  · the Docker engine stays, other containers run in it: ${others.replaceAll('\n', ', ')}`);
+      return;
+    }
+  }
+  await step('Docker engine ended', async ({ note }) => {
+    if (pid !== undefined) await end(pid);
+    for (const left of await processesOfEngine()) {
+      note(`ending ${left}`);
+      process.kill(left, 'SIGKILL');
+    }
+    await until('the processes of the engine are gone', STOP_TIMEOUT_MS, async () => {
+      return (await processesOfEngine()).length === 0;
+    });
+    for (const mount of (await mountsOfEngine()).toReversed()) {
+      note(`unmounting ${mount}`);
+      await run('umount', ['--lazy', mount]);
+    }
+    await succeeds('ip', ['link', 'delete', 'docker0']);
+    await restoreFirewall(ownEngine.firewallFile);
+    await rm(ownEngine.socket, { force: true });
+    await rm(ownEngine.runFolder, { recursive: true, force: true });
+  });
+}
+
+async function runningPid(): Promise<number | undefined> {
+  const text = await readFile(ownEngine.pidFile, 'utf8').catch(() => '');
+  const pid = Number.parseInt(text, 10);
+  return Number.isInteger(pid) && (await commandLine(pid)).includes('dockerd') ? pid : undefined;
+}
+
+async function end(pid: number): Promise<void> {
+  process.kill(pid, 'SIGTERM');
+  const gone = async (): Promise<boolean> => !(await commandLine(pid)).includes('dockerd');
+  await until('dockerd ends', STOP_TIMEOUT_MS, gone).catch(async () => {
+    process.kill(pid, 'SIGKILL');
+    await until('dockerd ends when killed', STOP_TIMEOUT_MS, gone);
+  });
+}
+
+/** Its containerd, the shims and the proxies of published ports: all carry the engine's folder in their arguments. */
+async function processesOfEngine(): Promise<number[]> {
+  const pids = (await readdir('/proc')).map(Number).filter((pid) => Number.isInteger(pid));
+  const found: number[] = [];
+  for (const pid of pids) {
+    const line = await commandLine(pid);
+    if (pid !== process.pid && line.includes(ownEngine.runFolder)) found.push(pid);
+  }
+  return found;
+}
+
+async function commandLine(pid: number): Promise<string> {
+  return readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+}
+
+/** In the order they were mounted. */
+async function mountsOfEngine(): Promise<string[]> {
+  const folders = [ownEngine.runFolder, ownEngine.dataFolder()];
+  const table = await readFile('/proc/self/mountinfo', 'utf8');
+  return table
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => folders.some((folder) => path === folder || path.startsWith(`${folder}/`)));
+}

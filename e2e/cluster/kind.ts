@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { run, succeeds } from './command.ts';
+import { ensureDocker } from './docker-engine.ts';
+import { ClusterError } from './errors.ts';
+import { cacheFolder } from './folders.ts';
+import { withLock } from './lock.ts';
+import { ensureNodeImage } from './node-image.ts';
+import { type RunInStep, say, step } from './steps.ts';
+import { kindSources, tool } from './tools.ts';
+import { until } from './wait.ts';
+
+/** As in kind.yaml. */
+export const CLUSTER_NAME = 'pilotlight';
+const CONFIGURATION = join(import.meta.dirname, 'kind.yaml');
+/** A network of its own, which goes with the cluster; kind's usual one belongs to all clusters of a machine. */
+const NETWORK = 'pilotlight-e2e';
+const OF_KIND = { KIND_EXPERIMENTAL_DOCKER_NETWORK: NETWORK };
+const LABEL = `label=io.x-k8s.kind.cluster=${CLUSTER_NAME}`;
+/** Written last: a cluster without it was never finished. */
+const MARK = ['--namespace', 'kube-system', 'configmap', 'pilotlight-e2e'] as const;
+const READY_TIMEOUT_MS = 120_000;
+
+export function kubeconfigPath(): string {
+  return cacheFolder('cluster', 'kubeconfig');
+}
+
+/**
+ * Sees to it that the kind cluster stands: both nodes ready and open to pods, DNS answering. One that stands
+ * already, made of the same parts, is left as it is; anything half made or out of date is replaced.
+ *
+ * @throws ClusterError what the machine lacks, or which step failed and where its log lies
+ */
+export async function ensureKindCluster(): Promise<void> {
+  await withLock('cluster', async () => {
+    await ensureDocker();
+    const image = await nodeImage();
+    const recipe = createHash('sha256')
+      .update(await readFile(CONFIGURATION))
+      .update(image ?? '')
+      .digest('hex')
+      .slice(0, 12);
+    if ((await nodeContainers()).length > 0) {
+      if (await stands(recipe)) {
+        say('  · the cluster stands already');
+        return;
+      }
+      await step('Unfinished or outdated cluster removed', removeCluster);
+    }
+    await create(image);
+    await step('Nodes ready, DNS running', (given) => settle(given.run, recipe));
+  });
+}
+
+/** Removes the cluster with all that belongs to it, as far as it is there. A Docker engine has to run. */
+export async function removeCluster(): Promise<void> {
+  const left = await nodeContainers();
+  if (left.length > 0) await run('docker', ['rm', '--force', '--volumes', ...left]);
+  if (await succeeds('docker', ['network', 'inspect', NETWORK]))
+    await run('docker', ['network', 'rm', NETWORK]);
+  await rm(cacheFolder('cluster'), { recursive: true, force: true });
+}
+
+/** The containers that are the cluster's nodes, running or not. */
+export async function nodeContainers(): Promise<string[]> {
+  const said = await run('docker', ['ps', '--all', '--filter', LABEL, '--format', '{{.Names}}']);
+  return said.split('\n').filter((name) => name !== '');
+}
+
+/**
+ * Which image the nodes run: E2E_NODE_IMAGE where it is set (`build` for our own), else kind's default where it is
+ * here or can be pulled, else our own.
+ *
+ * @returns undefined for kind's default
+ */
+async function nodeImage(): Promise<string | undefined> {
+  const asked = process.env['E2E_NODE_IMAGE'];
+  if (asked !== undefined && asked !== '' && asked !== 'build') return asked;
+  if (asked !== 'build' && (await publicImageIsHere())) return undefined;
+  return ensureNodeImage();
+}
+
+async function publicImageIsHere(): Promise<boolean> {
+  const source = await readFile(join(await kindSources(), 'pkg/apis/config/defaults/image.go'), 'utf8');
+  const image = /const Image = "([^"]+)"/.exec(source)?.[1];
+  if (image === undefined) return false;
+  if (await succeeds('docker', ['image', 'inspect', image])) return true;
+  const registryAnswers = await fetch('https://registry-1.docker.io/v2/', {
+    signal: AbortSignal.timeout(5_000),
+  }).then(
+    ({ status }) => status === 200 || status === 401,
+    () => false,
+  );
+  if (!registryAnswers) {
+    say('  · no way to the public node image (registry-1.docker.io): using one that is built here');
+    return false;
+  }
+  return step('Node image pulled', (given) => given.run('docker', ['pull', image]), 'about a gigabyte').then(
+    () => true,
+    (error: unknown) => {
+      say(`  · ${String(error)}`);
+      return false;
+    },
+  );
+}
+
+/** Whether the cluster is finished, made of the same parts, and well; it gets some time to recover. */
+async function stands(recipe: string): Promise<boolean> {
+  if (!existsSync(kubeconfigPath())) return false;
+  const kubectl = await tool('kubectl');
+  const ask = (question: readonly string[]): Promise<string | undefined> =>
+    run(kubectl, ['--kubeconfig', kubeconfigPath(), '--request-timeout=5s', ...question]).catch(
+      () => undefined,
+    );
+  const running = await run('docker', ['ps', '--filter', LABEL, '--quiet']);
+  if (running.trim() === '') return false;
+  const mark = await until('the API server answers', 20_000, () =>
+    ask(['get', ...MARK, '--ignore-not-found', '--output', 'jsonpath={.data.recipe}']),
+  ).catch(() => undefined);
+  if (mark !== recipe) return false;
+  return until('nodes ready', 30_000, async () => {
+    const nodes = await ask(['wait', '--for=condition=Ready', 'nodes', '--all', '--timeout=3s']);
+    return nodes !== undefined;
+  }).catch(() => false);
+}
+
+async function create(image: string | undefined): Promise<void> {
+  const kind = await tool('kind');
+  await mkdir(cacheFolder('cluster'), { recursive: true });
+  await step(
+    'kind cluster created',
+    async (given) => {
+      const chosen = image === undefined ? [] : ['--image', image];
+      const where = ['--config', CONFIGURATION, '--kubeconfig', kubeconfigPath(), '--retain'];
+      try {
+        await given.run(kind, ['create', 'cluster', ...where, ...chosen], { env: OF_KIND });
+      } catch (error) {
+        const logs = cacheFolder('logs', 'kind');
+        await rm(logs, { recursive: true, force: true });
+        await given.run(kind, ['export', 'logs', '--name', CLUSTER_NAME, logs]).catch(() => undefined);
+        given.note(`The nodes' own logs: ${logs}`);
+        await removeCluster();
+        throw error;
+      }
+    },
+    'about 20 s',
+  );
+}
+
+async function settle(runInStep: RunInStep, recipe: string): Promise<void> {
+  const program = await tool('kubectl');
+  const kubectl = (...kubectlArguments: string[]): Promise<string> =>
+    runInStep(program, ['--kubeconfig', kubeconfigPath(), ...kubectlArguments]);
+  // Two nodes for pods, and little of them taken: one DNS server is enough, and it asks for less.
+  await kubectl('taint', 'nodes', '--all', 'node-role.kubernetes.io/control-plane:NoSchedule-').catch(
+    async (error: unknown) => {
+      const taints = await kubectl('get', 'nodes', '--output', 'jsonpath={.items[*].spec.taints[*].key}');
+      if (taints.includes('control-plane')) throw error;
+    },
+  );
+  const resources = { requests: { cpu: '10m', memory: '30Mi' } };
+  const template = { spec: { containers: [{ name: 'coredns', resources }] } };
+  const patch = JSON.stringify({ spec: { replicas: 1, template } });
+  await kubectl('--namespace', 'kube-system', 'patch', 'deployment', 'coredns', '--patch', patch);
+  const timeout = `--timeout=${READY_TIMEOUT_MS / 1000}s`;
+  await kubectl('wait', '--for=condition=Ready', 'nodes', '--all', timeout);
+  await kubectl('--namespace', 'kube-system', 'rollout', 'status', 'deployment/coredns', timeout);
+  // Pods cannot be created in a namespace before it has its account.
+  await until('the default service account is there', READY_TIMEOUT_MS, async () => {
+    const found = await kubectl('get', 'serviceaccount', 'default', '--ignore-not-found', '--output', 'name');
+    return found !== '';
+  });
+  await kubectl('create', ...MARK, `--from-literal=recipe=${recipe}`);
+}
+
+/** Puts a Docker image, or an archive of images, on every node. */
+export async function loadIntoKind(image: string): Promise<void> {
+  const kind = await tool('kind');
+  const what = existsSync(image) ? 'image-archive' : 'docker-image';
+  await run(kind, ['load', what, image, '--name', CLUSTER_NAME], { env: OF_KIND });
+}
+
+/** @throws ClusterError E2E_NO_CLUSTER where `make cluster` has not been run */
+export async function kindNodes(): Promise<string[]> {
+  const nodes = existsSync(kubeconfigPath()) ? await nodeContainers() : [];
+  if (nodes.length === 0) {
+    throw new ClusterError('E2E_NO_CLUSTER', 'there is no cluster: `make cluster` creates it');
+  }
+  return nodes;
+}
