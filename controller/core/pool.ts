@@ -25,7 +25,9 @@ export type PoolAction = { do: 'create-standby' } | { do: 'remove'; id: string }
  * the size; of them as many stay as the pool is large, those with a model in their cache first.
  */
 export function planPool(input: PoolInput): PoolAction[] {
-  const records = [...input.records].filter(({ pool }) => pool === input.pool);
+  // Taken once: what comes may be an iterator.
+  const all = [...input.records];
+  const records = all.filter(({ pool }) => pool === input.pool);
   const isHeld = (record: ReplicaRecord): boolean =>
     isQuarantined(record, input.quarantine, undefined, input.nowMs);
   const pool = records.filter(isInPool);
@@ -36,13 +38,13 @@ export function planPool(input: PoolInput): PoolAction[] {
   const replaced =
     open.filter(isUp).length >= input.standbys ? outdated : outdated.filter((one) => !isUp(one));
   const actions: PoolAction[] = [
-    ...surplus(open.filter(isUp), open.length - input.standbys),
+    ...surplus(open, open.length - input.standbys),
     ...surplus(held, held.length - input.standbys),
     ...surplus(replaced, replaced.length),
   ];
   const coming = records.filter((record) => record.phase === 'recycling' && !isHeld(record)).length;
   const lacking = input.standbys - open.length - coming - input.creating;
-  if (lacking > 0 && input.mayStart && !isStartUnderWay(input)) {
+  if (lacking > 0 && input.mayStart && !isStartUnderWay(all, input)) {
     for (let n = 0; n < lacking; n++) actions.push({ do: 'create-standby' });
   }
   return actions;
@@ -80,12 +82,13 @@ function isUp(record: ReplicaRecord): boolean {
   return record.phase === 'standby';
 }
 
-/** The blank ones first, then the youngest. */
+/** The blank ones first, of them those that are still starting, then the youngest. */
 function surplus(records: readonly ReplicaRecord[], count: number): PoolAction[] {
   return [...records]
     .sort(
       (left, right) =>
         left.cachedModels.length - right.cachedModels.length ||
+        Number(isUp(left)) - Number(isUp(right)) ||
         right.sinceMs - left.sinceMs ||
         (left.id < right.id ? -1 : 1),
     )
@@ -94,8 +97,8 @@ function surplus(records: readonly ReplicaRecord[], count: number): PoolAction[]
 }
 
 /** Of whatever pool: they share the machine, or at least the control plane. */
-function isStartUnderWay(input: PoolInput): boolean {
-  return [...input.records].some((record) => {
+function isStartUnderWay(records: readonly ReplicaRecord[], input: PoolInput): boolean {
+  return records.some((record) => {
     const sinceMs = input.nowMs - record.sinceMs;
     if (record.phase === 'claiming' || record.reservedFor !== undefined) return sinceMs < input.refillDelayMs;
     return record.phase === 'ready' && sinceMs < input.refillQuietMs;

@@ -259,7 +259,8 @@ test('the pool is filled up, less what is on its way', () => {
 });
 
 test('a claim under way and a first answer put the refill off, for a bounded time', () => {
-  const at = (record: ReplicaRecord) => planPool({ ...POOL, records: [record] }).length;
+  // As the engine gives them: to be gone through once.
+  const at = (record: ReplicaRecord) => planPool({ ...POOL, records: [record].values() }).length;
   expect(at(owned('c', 'claiming', { sinceMs: NOW_MS - 4_999 }))).toBe(0);
   expect(at(owned('c', 'claiming', { sinceMs: NOW_MS - 5_000 }))).toBe(2);
   expect(at(owned('c', 'ready', { sinceMs: NOW_MS - 99 }))).toBe(0);
@@ -308,6 +309,12 @@ test('of a surplus the blank ones go first, and those in quarantine do not count
   ];
   const quarantine = new Map([['held', { serviceUid: 'a', untilMs: NOW_MS + 1 }]]);
   expect(planPool({ ...POOL, records, quarantine })).toEqual([{ do: 'remove', id: 'blank' }]);
+});
+
+test('one that comes back with a model is kept, and the blank ones that are starting make room for it', () => {
+  const back = replica('back', 'standby', { cachedModels: ['file:/m'] });
+  const coming = [replica('new1', 'starting'), replica('new2', 'starting', { sinceMs: 1 })];
+  expect(planPool({ ...POOL, records: [back, ...coming] })).toEqual([{ do: 'remove', id: 'new2' }]);
 });
 
 test('as many go back to the pool as it is large, whoever they served', () => {

@@ -68,7 +68,9 @@ describe('help and usage', () => {
     ['activator', 'activator/settings.ts'],
     ['controller', 'controller/settings.ts'],
   ])('the help of %s names only options that it has', async (name, file) => {
-    const source = readFileSync(join(ROOT, file), 'utf8');
+    const inCluster =
+      name === 'controller' ? readFileSync(join(ROOT, 'controller/cluster-settings.ts'), 'utf8') : '';
+    const source = readFileSync(join(ROOT, file), 'utf8') + inCluster;
     const { out } = await pilotlight([name, '--help']);
     const flags = [...out.matchAll(/^ {2}(?:-h, )?--([a-z-]+)/gm)].map((match) => match[1] ?? '');
     expect(flags.length).toBeGreaterThan(4);

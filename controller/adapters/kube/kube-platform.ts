@@ -53,6 +53,8 @@ export interface KubePlatformOptions {
 
 /** A standby without a model has nothing to finish. */
 const STANDBY_GRACE_SECONDS = 1;
+/** A runtime that is ended has been drained before, for as long as its requests may take. */
+const DRAINED_GRACE_SECONDS = 10;
 
 /**
  * The `Platform` of a cluster: services, pools and pods are objects of the API server, all state that must outlive a
@@ -208,8 +210,10 @@ export class KubePlatform implements Platform {
   async remove(id: string): Promise<void> {
     if (!this.#pods.has(id)) return;
     const { observed } = this.#pods.get(id);
+    // A user's own container has had no drain but this one.
+    if (observed?.origin === 'container') return this.#pods.remove(id);
     const isBlank = observed?.origin === 'standby' && observed.claim === undefined;
-    await this.#pods.remove(id, isBlank ? STANDBY_GRACE_SECONDS : undefined);
+    return this.#pods.remove(id, isBlank ? STANDBY_GRACE_SECONDS : DRAINED_GRACE_SECONDS);
   }
 
   addresses(namespace: string, name: string): { hosts: readonly string[]; url: string } {

@@ -91,15 +91,16 @@ export function podSpec(input: PodSpecInput, { settings }: PodContext): PodSpec 
   const spread = [...spreadConstraints(fields, input.spreadOver), ...(input.spread ?? [])];
   const pullSecrets = pullSecretsOf(fields, settings.imagePullSecrets);
   const volumes = [...input.volumes, ...(fields.volumes ?? [])];
+  const graceSeconds = fields.terminationGracePeriodSeconds ?? input.gracePeriodSeconds;
   const spec = {
     ...carried,
     restartPolicy: 'Never',
-    containers: [container],
+    containers: [input.isRuntime ? withDrain(container, graceSeconds) : container],
     automountServiceAccountToken:
       fields.automountServiceAccountToken ?? fields.serviceAccountName !== undefined,
     // A variable for each port of each Service of the namespace: slow with hundreds, and nobody's wish.
     enableServiceLinks: fields.enableServiceLinks ?? false,
-    terminationGracePeriodSeconds: fields.terminationGracePeriodSeconds ?? input.gracePeriodSeconds,
+    terminationGracePeriodSeconds: graceSeconds,
     securityContext: {
       ...RESTRICTED_POD,
       ...(input.isRuntime && {
@@ -116,6 +117,15 @@ export function podSpec(input: PodSpecInput, { settings }: PodContext): PodSpec 
   };
   // What the manifest says of volumes, affinity and the like is the API server's to check.
   return spec as unknown as PodSpec;
+}
+
+/** Between the end of a drain and the kubelet's SIGKILL: for the last stats and an orderly exit. */
+const AFTER_DRAIN_SECONDS = 5;
+
+/** A runtime that gets SIGTERM finishes what is under way for as long as its pod may take. */
+function withDrain(container: Container, graceSeconds: number): Container {
+  const drainMs = Math.max(0, graceSeconds - AFTER_DRAIN_SECONDS) * 1_000;
+  return { ...container, args: [...(container.args ?? []), '--drain-ms', String(drainMs)] };
 }
 
 /** A constraint that says not what it counts counts nothing; here it counts pods of the same service or pool. */

@@ -82,6 +82,8 @@ describe('a standby', () => {
               '8081',
               '--cache-dir',
               '/cache',
+              '--drain-ms',
+              '595000',
             ],
             ports: [{ containerPort: 8080 }, { containerPort: 8081 }],
             readinessProbe: { httpGet: { path: '/v2/health/live', port: 'http' } },
