@@ -18,7 +18,7 @@ export interface Cluster {
    * @returns what it wrote to standard output
    * @throws ClusterError E2E_COMMAND_FAILED with what it said
    */
-  kubectl(kubectlArguments: readonly string[], input?: string): Promise<string>;
+  readonly kubectl: (kubectlArguments: readonly string[], input?: string) => Promise<string>;
   /**
    * Makes an image usable in pods: a name that the Docker engine knows, or the path of an archive. On a cluster
    * that is not ours nothing is pushed: the image has to be in E2E_IMAGE_REGISTRY already.
@@ -26,13 +26,13 @@ export interface Cluster {
    * @returns the name to use in a pod; for an archive on kind the path, since the names are those inside it
    * @throws ClusterError E2E_NO_IMAGE_REGISTRY
    */
-  loadImage(nameOrArchive: string): Promise<string>;
+  readonly loadImage: (nameOrArchive: string) => Promise<string>;
   /**
    * Runs a command as root on a node.
    *
    * @throws ClusterError E2E_NO_NODE_ACCESS where the nodes are not ours
    */
-  execOnNode(node: string, command: readonly string[], input?: string): Promise<string>;
+  readonly execOnNode: (node: string, command: readonly string[], input?: string) => Promise<string>;
 }
 
 /**

@@ -9,20 +9,18 @@ ln "$from/usr/bin/kubernetes" "$to/usr/local/bin/kubernetes" 2>/dev/null || cp "
 for part in kube-apiserver kube-controller-manager kube-scheduler kube-proxy pod-network; do
   ln -s kubernetes "$to/usr/local/bin/$part"
 done
-# The lower-case libxt_, libipt_ and libip6t_ extensions are loaded by name at run time: ldd does not see them.
-extensions=usr/lib/x86_64-linux-gnu/xtables
-[ -d "$from/$extensions" ] || extensions=$(cd "$from" && echo usr/lib/*-linux-gnu/xtables)
-mkdir -p "$to/$extensions"
-cp -a "$from/$extensions/." "$to/$extensions/"
-programs=(usr/sbin/xtables-nft-multi usr/sbin/nft usr/sbin/conntrack)
-# The extensions want libraries of their own: without libm there is no `statistic`, and no Service of two endpoints.
-modules=$(cd "$from" && ls "$extensions"/*.so)
-for program in "${programs[@]}" $modules; do
-  install -D -m 755 "$from/$program" "$to/$program"
+with_libraries() { # a program or library and what it is linked with, at the same paths
+  install -D -m 755 "$from/$1" "$to/$1"
   # "libc.so.6 => /lib/…/libc.so.6 (0x…)" and "/lib64/ld-linux-x86-64.so.2 (0x…)"
-  for library in $(chroot "$from" ldd "/$program" | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
-    install -D -m 755 "$from/$(realpath -m --relative-to=/ "$library")" "$to$library"
+  for library in $(chroot "$from" ldd "/$1" | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
+    [ -e "$to$library" ] || install -D -m 755 "$(realpath "$from")$(chroot "$from" realpath "$library")" "$to$library"
   done
+}
+for program in usr/sbin/xtables-nft-multi usr/sbin/nft; do with_libraries $program; done
+# What matches and targets need is loaded by name at run time: ldd does not see it from the programs.
+for extension in "$from"/usr/lib/*-linux-gnu/xtables/*.so; do
+  name=${extension#"$from/"}
+  with_libraries "$name"
 done
 for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
   ln -s xtables-nft-multi "$to/usr/sbin/$name"
