@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run, succeeds } from './command.ts';
 import { ownEngine } from './docker-engine.ts';
@@ -43,8 +43,11 @@ export async function stopOwnEngine(): Promise<void> {
       note(`unmounting ${mount}`);
       await run('umount', ['--lazy', mount]);
     }
-    await succeeds('ip', ['link', 'delete', 'docker0']);
-    await restoreFirewall(ownEngine.firewallFile);
+    const bridges = await bridgesOfEngine();
+    for (const bridge of bridges) await succeeds('ip', ['link', 'delete', bridge]);
+    await restoreFirewall(ownEngine.firewallFile, bridges);
+    await removeEmptyFolders(['/run/docker', '/run/containerd']);
+    await removeEmptyFolders(await cgroupsOfEngine());
     await rm(ownEngine.socket, { force: true });
     await rm(ownEngine.runFolder, { recursive: true, force: true });
   });
@@ -88,4 +91,37 @@ async function mountsOfEngine(): Promise<string[]> {
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
     .filter((path) => folders.some((folder) => path === folder || path.startsWith(`${folder}/`)));
+}
+
+/** Those of its networks, which it names after their ids and knows by heart; it leaves them up when it ends. */
+async function bridgesOfEngine(): Promise<string[]> {
+  const known = await readFile(join(ownEngine.dataFolder(), 'network/files/local-kv.db'), 'latin1').catch(
+    () => '',
+  );
+  const devices = await readdir('/sys/class/net');
+  const isOfEngine = (name: string): boolean => {
+    const id = /^br-([0-9a-f]{12})$/.exec(name)?.[1];
+    return name === 'docker0' || (id !== undefined && known.includes(id));
+  };
+  return devices.filter(isOfEngine);
+}
+
+/** The parents of its containers' control groups: one in each hierarchy (v1), or one in all (v2). */
+async function cgroupsOfEngine(): Promise<string[]> {
+  const root = '/sys/fs/cgroup';
+  const hierarchies = await readdir(root).catch(() => []);
+  return [root, ...hierarchies.map((name) => join(root, name))]
+    .map((folder) => join(folder, 'docker'))
+    .filter((folder) => existsSync(folder));
+}
+
+/** Removes folders that hold nothing but folders; one that is in use stays. */
+async function removeEmptyFolders(folders: readonly string[]): Promise<void> {
+  for (const folder of folders) {
+    const inside = await readdir(folder, { withFileTypes: true }).catch(() => []);
+    await removeEmptyFolders(
+      inside.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name)),
+    );
+    await rmdir(folder).catch(() => undefined);
+  }
 }

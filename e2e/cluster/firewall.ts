@@ -7,7 +7,6 @@ import { run } from './command.ts';
  * two keep what was before and put it back.
  */
 const FORWARDING = '/proc/sys/net/ipv4/ip_forward';
-const OF_DOCKER = /DOCKER|docker0/;
 const beforeSchema = z.object({ forwardPolicy: z.string(), forwarding: z.string() });
 
 /** Keeps what an engine changes in a file, before its first start. */
@@ -18,17 +17,22 @@ export async function rememberFirewall(file: string): Promise<void> {
   await writeFile(file, JSON.stringify({ forwardPolicy, forwarding } satisfies z.infer<typeof beforeSchema>));
 }
 
-/** Takes out the rules of an engine that has ended. What others have added since stays. */
-export async function restoreFirewall(file: string): Promise<void> {
+/**
+ * Takes out the rules of an engine that has ended. What others have added since stays.
+ *
+ * @param bridges the network devices of the engine, which its rules name
+ */
+export async function restoreFirewall(file: string, bridges: readonly string[]): Promise<void> {
+  const ofEngine = new RegExp(['DOCKER', ...bridges].join('|'));
+  for (const family of ['iptables', 'ip6tables']) {
+    const saved = await run(`${family}-save`, []).catch(() => '');
+    if (!ofEngine.test(saved)) continue;
+    const kept = saved.split('\n').filter((line) => !ofEngine.test(line));
+    await run(`${family}-restore`, ['--wait'], { input: kept.join('\n') });
+  }
   const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return;
   const before = beforeSchema.parse(JSON.parse(text));
-  for (const family of ['iptables', 'ip6tables']) {
-    const saved = await run(`${family}-save`, []).catch(() => '');
-    if (!OF_DOCKER.test(saved)) continue;
-    const kept = saved.split('\n').filter((line) => !OF_DOCKER.test(line));
-    await run(`${family}-restore`, ['--wait'], { input: kept.join('\n') });
-  }
   await run('iptables', ['--wait', '-P', 'FORWARD', before.forwardPolicy]);
   await writeFile(FORWARDING, before.forwarding);
   await rm(file);
