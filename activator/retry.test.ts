@@ -17,11 +17,11 @@ async function deadAddress(): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
-/** A replica that breaks the connection once it has read the request. */
-async function breaking(): Promise<Replica & { seen: number }> {
+/** A replica that breaks the connection once it has read the request and `may` has resolved. */
+async function breaking(may: Promise<unknown> = Promise.resolve()): Promise<Replica & { seen: number }> {
   const replica = await fixture.replica((incoming) => {
     counting.seen++;
-    void bodyOf(incoming).then(() => incoming.socket.destroy());
+    void Promise.all([bodyOf(incoming), may]).then(() => incoming.socket.destroy());
   });
   const counting = { ...replica, seen: 0 };
   return counting;
@@ -71,12 +71,19 @@ test('the only replica can’t be reached for long: 502', async () => {
 });
 
 test('killed after the request was sent: an inference call goes to another replica, once', async () => {
-  const [one, other] = [await breaking(), await echo()];
+  const gate = Promise.withResolvers<void>();
+  const [one, other] = [await breaking(gate.promise), await echo()];
   fixture.control.put(serviceRoute([one.address]));
-  const { port } = await fixture.start();
-  const answer = call(port, { ...INFER, body: 'abc' }).answer;
+  const activator = await fixture.start();
+  const answer = call(activator.port, { ...INFER, body: 'abc' }).answer;
   await expect.poll(() => one.seen).toBe(1);
+  const routesNumber = async (): Promise<string | undefined> =>
+    /^pilotlight_activator_routes_number(?:\{[^}]*\})? (\d+)/m.exec(await fixture.metrics(activator))?.[1];
+  const before = await routesNumber();
+  expect(before).toBeDefined();
   fixture.control.put(serviceRoute([one.address, other.address]));
+  await expect.poll(routesNumber).not.toBe(before);
+  gate.resolve();
   // The breaker of the broken one is open, so the second attempt goes to the other.
   expect(await answer).toMatchObject({ status: 200, body: 'ok 3' });
 });
