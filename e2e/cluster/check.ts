@@ -25,6 +25,11 @@ async function check(cluster: Cluster): Promise<void> {
   await kubectl(['create', 'namespace', NAMESPACE]);
   try {
     await step('Pods on every node ready', async () => {
+      await until('the namespace has its account', TIMEOUT_MS, () =>
+        inNamespace('get', 'serviceaccount', 'default', '--ignore-not-found', '--output', 'name').then(
+          Boolean,
+        ),
+      );
       await kubectl(['apply', '--filename', '-'], JSON.stringify(objects(cluster.nodes, image)));
       await inNamespace('wait', '--for=condition=Ready', 'pod', '--all', `--timeout=${TIMEOUT_MS / 1000}s`);
     });

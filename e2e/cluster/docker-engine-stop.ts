@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { run, succeeds } from './command.ts';
 import { ownEngine } from './docker-engine.ts';
 import { restoreFirewall } from './firewall.ts';
+import { commandLine, kill, processesWith } from './processes.ts';
 import { say, step } from './steps.ts';
 import { until } from './wait.ts';
 
@@ -34,7 +35,7 @@ export async function stopOwnEngine(): Promise<void> {
     if (pid !== undefined) await end(pid);
     for (const left of await processesOfEngine()) {
       note(`ending ${left}`);
-      process.kill(left, 'SIGKILL');
+      kill(left);
     }
     await until('the processes of the engine are gone', STOP_TIMEOUT_MS, async () => {
       return (await processesOfEngine()).length === 0;
@@ -63,24 +64,14 @@ async function end(pid: number): Promise<void> {
   process.kill(pid, 'SIGTERM');
   const gone = async (): Promise<boolean> => !(await commandLine(pid)).includes('dockerd');
   await until('dockerd ends', STOP_TIMEOUT_MS, gone).catch(async () => {
-    process.kill(pid, 'SIGKILL');
+    kill(pid);
     await until('dockerd ends when killed', STOP_TIMEOUT_MS, gone);
   });
 }
 
 /** Its containerd, the shims and the proxies of published ports: all carry the engine's folder in their arguments. */
-async function processesOfEngine(): Promise<number[]> {
-  const pids = (await readdir('/proc')).map(Number).filter((pid) => Number.isInteger(pid));
-  const found: number[] = [];
-  for (const pid of pids) {
-    const line = await commandLine(pid);
-    if (pid !== process.pid && line.includes(ownEngine.runFolder)) found.push(pid);
-  }
-  return found;
-}
-
-async function commandLine(pid: number): Promise<string> {
-  return readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+function processesOfEngine(): Promise<number[]> {
+  return processesWith(ownEngine.runFolder);
 }
 
 /** In the order they were mounted. */

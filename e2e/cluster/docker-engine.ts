@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, open, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, copyFile, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { run, succeeds } from './command.ts';
 import { ensurePrograms, findProgram, isRoot } from './debian.ts';
 import { ClusterError } from './errors.ts';
 import { rememberFirewall } from './firewall.ts';
 import { cacheFolder } from './folders.ts';
 import { withLock } from './lock.ts';
+import { commandLine } from './processes.ts';
 import { program, say, step } from './steps.ts';
 import { until } from './wait.ts';
 
@@ -15,6 +16,7 @@ import { until } from './wait.ts';
 const OWN_SOCKET = '/var/run/docker.sock';
 const OWN_HOST = `unix://${OWN_SOCKET}`;
 const START_TIMEOUT_MS = 60_000;
+const DYING_TIMEOUT_MS = 2_000;
 const ANSWER_TIMEOUT_MS = 10_000;
 /** The bit of CAP_SYS_RESOURCE in a capability mask (capabilities(7)). */
 const CAP_SYS_RESOURCE = 24n;
@@ -99,6 +101,7 @@ async function startEngine(): Promise<DockerEngine> {
   return step('Docker engine started', async ({ note }) => {
     await mkdir(ownEngine.runFolder, { recursive: true });
     await mkdir(ownEngine.dataFolder(), { recursive: true });
+    await forgetDeadProcesses();
     // An engine that was killed has changed it already.
     if (!existsSync(ownEngine.firewallFile)) await rememberFirewall(ownEngine.firewallFile);
     const folders = ['--data-root', ownEngine.dataFolder(), '--exec-root', ownEngine.runFolder];
@@ -121,6 +124,24 @@ async function startEngine(): Promise<DockerEngine> {
     });
     return running;
   });
+}
+
+/**
+ * Takes away the process id files of an engine that was killed. While its processes are dead but not yet waited
+ * for, which in a container can be for good, a new engine would take them for running ones.
+ */
+async function forgetDeadProcesses(): Promise<void> {
+  for (const file of [ownEngine.pidFile, join(ownEngine.runFolder, 'containerd/containerd.pid')]) {
+    const text = await readFile(file, 'utf8').catch(() => undefined);
+    if (text === undefined) continue;
+    const pid = Number.parseInt(text, 10);
+    const name = basename(file, '.pid');
+    // One that got its signal a moment ago may take another one to be gone.
+    const gone = await until(`${name} ${pid} is gone`, DYING_TIMEOUT_MS, async () => {
+      return !(await commandLine(pid)).includes(name);
+    }).catch(() => false);
+    if (gone) await rm(file, { force: true });
+  }
 }
 
 /** Starts dockerd as a process that outlives this one. Returns how to ask whether it has ended already. */

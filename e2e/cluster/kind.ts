@@ -8,6 +8,7 @@ import { ClusterError } from './errors.ts';
 import { cacheFolder } from './folders.ts';
 import { withLock } from './lock.ts';
 import { ensureNodeImage } from './node-image.ts';
+import { kill, processesWith } from './processes.ts';
 import { type RunInStep, say, step } from './steps.ts';
 import { kindSources, tool } from './tools.ts';
 import { until } from './wait.ts';
@@ -22,6 +23,8 @@ const LABEL = `label=io.x-k8s.kind.cluster=${CLUSTER_NAME}`;
 /** Written last: a cluster without it was never finished. */
 const MARK = ['--namespace', 'kube-system', 'configmap', 'pilotlight-e2e'] as const;
 const READY_TIMEOUT_MS = 120_000;
+/** A cluster that takes longer than this to come back is made anew sooner. */
+const RECOVERY_TIMEOUT_MS = 30_000;
 
 export function kubeconfigPath(): string {
   return cacheFolder('cluster', 'kubeconfig');
@@ -56,6 +59,8 @@ export async function ensureKindCluster(): Promise<void> {
 
 /** Removes the cluster with all that belongs to it, as far as it is there. A Docker engine has to run. */
 export async function removeCluster(): Promise<void> {
+  // A `kind create` whose starter was killed goes on by itself, and would create nodes behind our back.
+  for (const pid of await processesWith(`create cluster --config ${CONFIGURATION}`)) kill(pid);
   const left = await nodeContainers();
   if (left.length > 0) await run('docker', ['rm', '--force', '--volumes', ...left]);
   if (await succeeds('docker', ['network', 'inspect', NETWORK]))
@@ -106,24 +111,52 @@ async function publicImageIsHere(): Promise<boolean> {
   );
 }
 
-/** Whether the cluster is finished, made of the same parts, and well; it gets some time to recover. */
+/**
+ * Whether the cluster is finished, made of the same parts, and well. What the API server has on record can be from
+ * before an engine was killed, so this asks the kubelets themselves and waits for a sign of life of the controllers.
+ */
 async function stands(recipe: string): Promise<boolean> {
   if (!existsSync(kubeconfigPath())) return false;
+  const running = await run('docker', ['ps', '--filter', LABEL, '--quiet']);
+  if (running.trim() === '') return false;
   const kubectl = await tool('kubectl');
-  const ask = (question: readonly string[]): Promise<string | undefined> =>
+  const ask = (...question: string[]): Promise<string | undefined> =>
     run(kubectl, ['--kubeconfig', kubeconfigPath(), '--request-timeout=5s', ...question]).catch(
       () => undefined,
     );
-  const running = await run('docker', ['ps', '--filter', LABEL, '--quiet']);
-  if (running.trim() === '') return false;
-  const mark = await until('the API server answers', 20_000, () =>
-    ask(['get', ...MARK, '--ignore-not-found', '--output', 'jsonpath={.data.recipe}']),
-  ).catch(() => undefined);
-  if (mark !== recipe) return false;
-  return until('nodes ready', 30_000, async () => {
-    const nodes = await ask(['wait', '--for=condition=Ready', 'nodes', '--all', '--timeout=3s']);
-    return nodes !== undefined;
-  }).catch(() => false);
+  const controllersRenewed = (): Promise<string | undefined> =>
+    ask(
+      'get',
+      'lease',
+      '--namespace',
+      'kube-system',
+      'kube-controller-manager',
+      '--output',
+      'jsonpath={.spec.renewTime}',
+    );
+  try {
+    const mark = await until('the API server answers', RECOVERY_TIMEOUT_MS, () =>
+      ask('get', ...MARK, '--ignore-not-found', '--output', 'jsonpath={.data.recipe}'),
+    );
+    if (mark !== recipe) return false;
+    const renewed = await controllersRenewed();
+    await until('the nodes answer', RECOVERY_TIMEOUT_MS, async () => {
+      const nodes = await nodeContainers();
+      const answers = await Promise.all(
+        nodes.map((node) => ask('get', '--raw', `/api/v1/nodes/${node}/proxy/healthz`)),
+      );
+      return answers.every((answer) => answer === 'ok');
+    });
+    await until('the controllers work', RECOVERY_TIMEOUT_MS, async () => {
+      const now = await controllersRenewed();
+      return now !== undefined && now !== renewed;
+    });
+    await ask('wait', '--for=condition=Ready', 'nodes', '--all', `--timeout=${RECOVERY_TIMEOUT_MS / 1000}s`);
+    return true;
+  } catch (error) {
+    if (error instanceof ClusterError && error.code === 'E2E_NOT_IN_TIME') return false;
+    throw error;
+  }
 }
 
 async function create(image: string | undefined): Promise<void> {
@@ -141,7 +174,8 @@ async function create(image: string | undefined): Promise<void> {
         await rm(logs, { recursive: true, force: true });
         await given.run(kind, ['export', 'logs', '--name', CLUSTER_NAME, logs]).catch(() => undefined);
         given.note(`The nodes' own logs: ${logs}`);
-        await removeCluster();
+        // Whatever stops the removal has probably stopped the creation: that is the error to tell.
+        await removeCluster().catch((left: unknown) => given.note(String(left)));
         throw error;
       }
     },
@@ -175,11 +209,27 @@ async function settle(runInStep: RunInStep, recipe: string): Promise<void> {
   await kubectl('create', ...MARK, `--from-literal=recipe=${recipe}`);
 }
 
-/** Puts a Docker image, or an archive of images, on every node. */
+/** Puts a Docker image, or an archive of images, on every node; an image that is there already is not sent again. */
 export async function loadIntoKind(image: string): Promise<void> {
   const kind = await tool('kind');
-  const what = existsSync(image) ? 'image-archive' : 'docker-image';
-  await run(kind, ['load', what, image, '--name', CLUSTER_NAME], { env: OF_KIND });
+  const load = (what: string): Promise<string> =>
+    run(kind, ['load', what, image, '--name', CLUSTER_NAME], { env: OF_KIND });
+  if (existsSync(image)) {
+    await load('image-archive');
+    return;
+  }
+  const id = (await run('docker', ['image', 'inspect', '--format', '{{.Id}}', image])).trim();
+  // Of an image that came from an archive containerd does not tell the engine's id, so a file on the node does.
+  const file = `/kind/loaded/${createHash('sha256').update(`${image} ${id}`).digest('hex')}`;
+  const nodes = await nodeContainers();
+  const there = `test -e ${file} && ctr --namespace k8s.io images list --quiet | grep -q '${image}'`;
+  const present = await Promise.all(
+    nodes.map((node) => succeeds('docker', ['exec', node, 'sh', '-c', there])),
+  );
+  if (present.every(Boolean)) return;
+  await load('docker-image');
+  const mark = `mkdir -p /kind/loaded && touch ${file}`;
+  await Promise.all(nodes.map((node) => run('docker', ['exec', node, 'sh', '-c', mark])));
 }
 
 /** @throws ClusterError E2E_NO_CLUSTER where `make cluster` has not been run */
