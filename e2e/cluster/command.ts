@@ -93,8 +93,10 @@ function runToEnd(
       );
     });
     child.once('close', (code, signal) => {
-      log?.end();
-      resolve({ code, signal, stdout: Buffer.concat(stdout).toString(), said });
+      const ended = { code, signal, stdout: Buffer.concat(stdout).toString(), said };
+      // Whoever is told of a log may read it at once.
+      if (log === undefined) resolve(ended);
+      else log.end(() => resolve(ended));
     });
   });
 }

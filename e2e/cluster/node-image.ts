@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { succeeds } from './command.ts';
+import { run, succeeds } from './command.ts';
 import { ensurePrograms } from './debian.ts';
 import { debootstrap, ensureDebootstrap } from './debootstrap.ts';
 import { ensureDocker } from './docker-engine.ts';
@@ -12,6 +12,7 @@ import { program, type Step, say, step } from './steps.ts';
 import { KUBERNETES_VERSION, kindSources, type ToolName, tool, toolDigest } from './tools.ts';
 
 const SCRIPTS = join(import.meta.dirname, 'node');
+const REPOSITORY = 'pilotlight.dev/kind-node';
 const LOADER = 'pilotlight-node-image-loader';
 /** What the image of kind's makers holds as well (systemd, containerd, what kubelet and kube-proxy call). */
 const PACKAGES = [
@@ -61,7 +62,7 @@ const COMPONENTS = {
  */
 export async function ensureNodeImage(): Promise<string> {
   await ensureDocker();
-  const image = `pilotlight.dev/kind-node:${KUBERNETES_VERSION}-${recipeDigest()}`;
+  const image = `${REPOSITORY}:${KUBERNETES_VERSION}-${recipeDigest()}`;
   await withLock('node-image', async () => {
     if (!(await succeeds('docker', ['image', 'inspect', image]))) await buildNodeImage(image);
   });
@@ -89,9 +90,10 @@ async function buildNodeImage(image: string): Promise<void> {
     // Downloads wait for the network while the compiler keeps the cores busy.
     const [programs] = await Promise.all([
       buildPrograms(),
-      step('Debian for the nodes', ({ run }) => debootstrap(run, root, PACKAGES), 'a minute or two'),
+      step('Debian for the nodes', (given) => debootstrap(given.run, root, PACKAGES), 'a minute or two'),
     ]);
     await step('Node image', (given) => assemble(image, folder, root, programs, given), 'about a minute');
+    await removeOlder(image);
   } finally {
     await removeLeftovers();
   }
@@ -112,37 +114,37 @@ async function assemble(
   folder: string,
   root: string,
   programs: Record<ToolName, string>,
-  { run }: Step,
+  { run: runInStep }: Step,
 ): Promise<void> {
   const base = join(await kindSources(), 'images/base/files');
-  await run(join(SCRIPTS, 'prepare-root.sh'), [root, base, programs.kubernetes, KUBERNETES_VERSION]);
+  await runInStep(join(SCRIPTS, 'prepare-root.sh'), [root, base, programs.kubernetes, KUBERNETES_VERSION]);
 
   const archives = join(folder, 'images');
   const component = (name: string): string => join(folder, 'components', name);
   await mkdir(archives, { recursive: true });
-  await run(join(SCRIPTS, 'component-root.sh'), [root, component('kubernetes')]);
-  await run('install', ['-D', programs.etcd, `${component('etcd')}/usr/local/bin/etcd`]);
-  await run('install', ['-D', programs.coredns, `${component('coredns')}/coredns`]);
-  await run('install', ['-D', programs.pause, `${component('pause')}/pause`]);
+  await runInStep(join(SCRIPTS, 'component-root.sh'), [root, component('kubernetes')]);
+  await runInStep('install', ['-D', programs.etcd, `${component('etcd')}/usr/local/bin/etcd`]);
+  await runInStep('install', ['-D', programs.coredns, `${component('coredns')}/coredns`]);
+  await runInStep('install', ['-D', programs.pause, `${component('pause')}/pause`]);
   const names: string[] = [];
   for (const [name, [first, ...others]] of Object.entries(COMPONENTS)) {
     const entrypoint = name === 'coredns' || name === 'pause' ? ['--change', `ENTRYPOINT ["/${name}"]`] : [];
     const settings = ['--change', 'ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin', ...entrypoint];
     const archive = join(folder, `${name}.tar`);
-    await run('tar', ['-C', component(name), '--numeric-owner', '-cf', archive, '.']);
-    await run('docker', ['import', ...settings, archive, first]);
-    for (const other of others) await run('docker', ['tag', first, other]);
+    await runInStep('tar', ['-C', component(name), '--numeric-owner', '-cf', archive, '.']);
+    await runInStep('docker', ['import', ...settings, archive, first]);
+    for (const other of others) await runInStep('docker', ['tag', first, other]);
     await rm(archive);
     names.push(first, ...others);
   }
-  await run('docker', ['save', '--output', join(archives, 'components.tar'), ...names]);
-  await run('docker', ['rmi', ...names]);
+  await runInStep('docker', ['save', '--output', join(archives, 'components.tar'), ...names]);
+  await runInStep('docker', ['rmi', ...names]);
 
   // Into the node's containerd, which takes one that runs.
   const settings = IMAGE_SETTINGS.flatMap((setting) => ['--change', setting]);
   const archive = join(folder, 'root.tar');
-  await run('tar', ['-C', root, '--numeric-owner', '-cf', archive, '.']);
-  await run('docker', ['import', archive, `${LOADER}:base`]);
+  await runInStep('tar', ['-C', root, '--numeric-owner', '-cf', archive, '.']);
+  await runInStep('docker', ['import', archive, `${LOADER}:base`]);
   const mounts = ['--volume', `${archives}:/archives:ro`, '--volume', `${SCRIPTS}:/scripts:ro`];
   const loader = [
     '--name',
@@ -156,14 +158,21 @@ async function assemble(
     '--entrypoint',
     '/bin/bash',
   ];
-  await run('docker', [
+  await runInStep('docker', [
     'run',
     ...loader,
     `${LOADER}:base`,
     '/scripts/load-images.sh',
     '/archives/components.tar',
   ]);
-  await run('docker', ['commit', ...settings, LOADER, image]);
+  await runInStep('docker', ['commit', ...settings, LOADER, image]);
+}
+
+/** They are large. One that a cluster still runs on stays until that is gone. */
+async function removeOlder(kept: string): Promise<void> {
+  const said = await run('docker', ['images', '--format', '{{.Repository}}:{{.Tag}}', REPOSITORY]);
+  const older = said.split('\n').filter((name) => name !== '' && name !== kept);
+  for (const name of older) await succeeds('docker', ['rmi', name]);
 }
 
 async function removeLeftovers(): Promise<void> {

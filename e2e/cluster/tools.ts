@@ -56,12 +56,12 @@ const RECIPES = {
   prometheus: {
     module: join(MODULES, 'prometheus'),
     package: 'github.com/prometheus/prometheus/cmd/prometheus',
-    usually: 'several minutes',
+    usually: 'about 3 minutes',
   },
   promtool: {
     module: join(MODULES, 'prometheus'),
     package: 'github.com/prometheus/prometheus/cmd/promtool',
-    usually: 'several minutes',
+    usually: 'about 3 minutes',
   },
   'fake-gcs-server': {
     module: join(MODULES, 'fake-gcs-server'),

@@ -1,19 +1,13 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { AwsV4Signer } from 'aws4fetch';
+import { ClusterError } from '../cluster/errors.ts';
+import { tool } from '../cluster/tools.ts';
 
-const VERSION = '1.8.0';
-const MODULE = fileURLToPath(new URL('versitygw', import.meta.url));
-const BUILD_TIMEOUT_MS = 8 * 60_000;
 const START_TIMEOUT_MS = 10_000;
-const run = promisify(execFile);
 
 export const ACCESS_KEY = 'pilot';
 export const SECRET_KEY = 'light-my-fire';
@@ -23,45 +17,17 @@ export const SECRET_KEY = 'light-my-fire';
  * test why it cannot be had: no Go, or no way to the Go module proxy. Any other failure of the build is thrown.
  */
 export async function versitygwMissing(): Promise<string | undefined> {
-  if (existsSync(binaryPath())) return undefined;
   try {
-    await run('go', ['version']);
-  } catch {
-    return `Go is not installed, so versitygw ${VERSION} (a real S3 server) cannot be built`;
-  }
-  try {
-    await buildVersitygw();
+    await tool('versitygw');
     return undefined;
   } catch (error) {
+    if (error instanceof ClusterError && error.code === 'E2E_NEEDS_GO') {
+      return 'Go is not installed, so versitygw (a real S3 server) cannot be built';
+    }
     const offline = /dial tcp|no such host|i\/o timeout|proxyconnect|connection refused|TLS handshake/;
     if (!offline.test(String(error))) throw error;
-    return `the Go module proxy cannot be reached, so versitygw ${VERSION} (a real S3 server) cannot be built`;
+    return 'the Go module proxy cannot be reached, so versitygw (a real S3 server) cannot be built';
   }
-}
-
-function binaryPath(): string {
-  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  return join(cache, 'pilotlight', 'tools', `versitygw-${VERSION}`);
-}
-
-/** Builds versitygw once per machine and says where it lies. */
-async function buildVersitygw(): Promise<string> {
-  const binary = binaryPath();
-  if (existsSync(binary)) return binary;
-  await mkdir(join(binary, '..'), { recursive: true });
-  // Two builds at once must not see each other's half of a file.
-  const unfinished = `${binary}.${process.pid}`;
-  try {
-    await run('go', ['build', '-o', unfinished, 'github.com/versity/versitygw/cmd/versitygw'], {
-      cwd: MODULE,
-      timeout: BUILD_TIMEOUT_MS,
-      env: { ...process.env, GOFLAGS: '-mod=readonly -buildvcs=false' },
-    });
-    await rename(unfinished, binary);
-  } finally {
-    await rm(unfinished, { force: true });
-  }
-  return binary;
 }
 
 /** A running S3 server over a folder, and the few S3 calls that fill it. */
@@ -78,7 +44,7 @@ export class Versitygw {
 
   /** @param folder a new, empty folder: buckets and, beside them, the objects' metadata */
   static async start(folder: string): Promise<Versitygw> {
-    const binary = await buildVersitygw();
+    const binary = await tool('versitygw');
     const port = await freePort();
     const objects = join(folder, 'objects');
     const metadata = join(folder, 'metadata');
