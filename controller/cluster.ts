@@ -43,8 +43,8 @@ export async function runClusterController(
   logger: Logger,
   onLost: () => void,
 ): Promise<{ stop(): Promise<void> }> {
-  const context = readContext(options);
   const keys = readKeys(options.keysDir);
+  const context = readContext(options, keys);
   const client = createKubeClient({
     access: await loadKubeAccess(),
     version: VERSION,
@@ -177,7 +177,10 @@ function lead({ options, logger, client, context, keys, epoch, counters }: LeadO
 }
 
 /** @throws OptionError that says what in the file is wrong. */
-function readContext({ configFile, podNamespace, keysDir }: ClusterOptions): PodContext {
+function readContext(
+  { configFile, podNamespace }: ClusterOptions,
+  { adminPublicKey, controlCa }: ClusterKeys,
+): PodContext {
   let text: string;
   try {
     text = readFileSync(configFile, 'utf8');
@@ -189,7 +192,6 @@ function readContext({ configFile, podNamespace, keysDir }: ClusterOptions): Pod
     const problems = config.problems.map(({ path, message }) => `${path}: ${message}`).join('; ');
     throw new OptionError(`${configFile}: ${problems}`);
   }
-  const { adminPublicKey, controlCa } = readKeys(keysDir);
   return { settings: config.settings, trust: { adminPublicKey, controlCa } };
 }
 

@@ -237,7 +237,7 @@ function predictorCondition(input: StatusInput, model: ModelStatus): Condition {
 function standbyFit(misfits: readonly string[]): Condition {
   const type = 'StandbyFit';
   if (misfits.length === 0) return { type, status: 'True', severity: 'Info' };
-  const message = `each replica starts as a process of its own, which takes longer, because of ${misfits.join(', ')}`;
+  const message = `each replica is started for this service alone, which takes longer than a standby, because of ${misfits.join(', ')}`;
   return { type, status: 'False', severity: 'Info', reason: 'FieldsDiffer', message };
 }
 

@@ -94,6 +94,7 @@ export class KubePlatform implements Platform {
     this.#pools = new PoolSource({
       ...shared,
       emit,
+      settings,
       defaultSpec: {
         size: settings.defaultPool.size,
         resources: { requests: quantities(requests), limits: quantities(limits) },
@@ -105,7 +106,7 @@ export class KubePlatform implements Platform {
       ...shared,
       settings,
       ownNamespace: options.ownNamespace,
-      services: this.#byUid,
+      services: () => this.#services.objects,
     });
     this.#services = new ServiceSource({
       ...shared,
@@ -204,7 +205,18 @@ export class KubePlatform implements Platform {
     const { pod } = this.#pods.get(id);
     await admin.recycle({ claimId, epoch: this.epoch, deadlineMs: 0 });
     this.#pods.recycling(id);
-    await this.#release(pod);
+    try {
+      await this.#release(pod);
+    } catch (error) {
+      // Claimed again meanwhile: the claim has its own write of who holds it.
+      if (this.#isClaimed(pod)) return;
+      // It wears its last service's labels still; the engine knows it by a new id, so it is ended here.
+      this.#options.logger.warn(
+        { replica: id, err: error },
+        'a recycled pod could not be given back to its pool',
+      );
+      await this.#pods.remove(id, STANDBY_GRACE_SECONDS);
+    }
   }
 
   async remove(id: string): Promise<void> {
@@ -322,8 +334,15 @@ export class KubePlatform implements Platform {
       this.#options.client,
       current,
       (now) => releasePatch(now, owner, predictor),
-      (now) => (now.metadata?.labels?.[LABELS.service] ?? serviceName) === serviceName,
+      (now) =>
+        (now.metadata?.labels?.[LABELS.service] ?? serviceName) === serviceName && !this.#isClaimed(pod),
     );
+  }
+
+  /** Whether the process in the pod holds a claim, as far as it has said. */
+  #isClaimed({ metadata }: Pod): boolean {
+    const managed = [...this.#pods.values()].find(({ pod }) => pod.metadata?.uid === metadata?.uid);
+    return managed?.runtime?.claim !== undefined;
   }
 
   #isOutdated(pod: Pod): boolean {

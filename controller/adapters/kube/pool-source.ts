@@ -10,6 +10,8 @@ import { createReflector, type Reflector } from './api/reflector.ts';
 import { type KubeObject, objectKey } from './api/wire.ts';
 import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
 import { LABELS, MANAGED_BY } from './core/labels.ts';
+import { cacheProblem } from './core/pool-status.ts';
+import type { KubeSettings } from './core/settings.ts';
 
 export interface PoolObject extends KubeObject {
   readonly spec?: unknown;
@@ -25,6 +27,8 @@ export interface PoolSourceOptions {
   readonly onTrouble: (error: unknown) => void;
   /** The pool that a namespace gets which has services and no pool, as a manifest's spec; size 0: it gets none. */
   readonly defaultSpec: { readonly size: number; readonly resources: object };
+  /** Volumes beside emptyDir that a pool may have its cache on. */
+  readonly settings: Pick<KubeSettings, 'allowCache'>;
   /** Namespaces with a service. */
   readonly inhabited: () => ReadonlySet<string>;
   /** What a pool's pods are made from has changed, or a pool is there that wasn't. */
@@ -107,6 +111,12 @@ export class PoolSource {
       this.#options.logger.error({ pool: key, problems }, 'a StandbyPool is not valid');
       return;
     }
+    const problem = cacheProblem(parsed.pool.spec, this.#options.settings);
+    if (problem !== undefined) {
+      this.#options.logger.error({ pool: key, problems: [problem] }, 'a StandbyPool is not allowed');
+      this.#forget(key, namespace);
+      return;
+    }
     this.#pools.set(key, parsed.pool);
     this.#options.emit({ type: 'pool-applied', pool: { key, size: parsed.pool.spec.size } });
     this.#options.onChange();
@@ -114,11 +124,15 @@ export class PoolSource {
   }
 
   #deleted(object: PoolObject): void {
-    const key = objectKey(object);
+    this.#forget(objectKey(object), object.metadata?.namespace ?? '');
+  }
+
+  /** No pod is made for it any more. */
+  #forget(key: string, namespace: string): void {
     if (!this.#pools.delete(key)) return;
     this.#options.emit({ type: 'pool-deleted', key });
     this.#options.onChange();
-    this.#queue.addAfter(object.metadata?.namespace ?? '', SETTLE_MS);
+    this.#queue.addAfter(namespace, SETTLE_MS);
   }
 
   async #ensureDefault(namespace: string): Promise<void> {

@@ -29,8 +29,8 @@ export interface ServiceNetworkOptions {
   readonly settings: Pick<KubeSettings, 'activatorsPerService'>;
   /** Namespace of the platform, where the activators are. */
   readonly ownNamespace: string;
-  /** All services that there are, by uid. */
-  readonly services: ReadonlyMap<string, KubeObject>;
+  /** All services that there are, by `namespace/name`. */
+  readonly services: () => ReadonlyMap<string, KubeObject>;
   readonly onTrouble: (error: unknown) => void;
 }
 
@@ -121,15 +121,14 @@ export class ServiceNetwork {
   }
 
   #allAgain(): void {
-    for (const { metadata } of this.#options.services.values())
-      this.serviceChanged(metadata?.namespace ?? '', metadata?.name ?? '');
+    for (const key of this.#options.services().keys()) this.#queue.add(key);
   }
 
   async #bring(key: string): Promise<void> {
-    const service = [...this.#options.services.values()].find((one) => objectKey(one) === key);
-    // Of one that is gone the API server collects what it owned.
-    const { uid, namespace = '', name = '' } = service?.metadata ?? {};
-    if (uid === undefined) return;
+    const { metadata } = this.#options.services().get(key) ?? {};
+    const { uid, namespace = '', name = '', deletionTimestamp } = metadata ?? {};
+    // Of one that is gone, or going, the API server collects what it owns.
+    if (uid === undefined || deletionTimestamp !== undefined) return;
     const identity = { namespace, name, uid };
     const written = await this.#write(
       RESOURCES.services,

@@ -9,5 +9,6 @@ ctr version > /dev/null || { cat /tmp/containerd.log; exit 1; }
 for archive in "$@"; do ctr --namespace k8s.io images import --no-unpack "$archive"; done
 ctr --namespace k8s.io images list --quiet
 kill "$engine"
+# It ends by the signal, which is its exit status.
 wait "$engine" || true
 rm -rf /tmp/containerd.log /run/containerd

@@ -68,6 +68,17 @@ describe('against an API server', () => {
     return standing;
   };
   const lease = async (): Promise<Lease | undefined> => client.get<Lease>(path);
+  /** Waits until the Lease was renewed so many times more. */
+  const renewals = async (count: number): Promise<void> => {
+    const renewTime = async (): Promise<string | undefined> => (await lease())?.spec?.renewTime;
+    let last = await renewTime();
+    for (let seen = 0; seen < count; seen++) {
+      const before = last;
+      await expect
+        .poll(async () => (last = await renewTime()), { timeout: 5_000, interval: 10 })
+        .not.toBe(before);
+    }
+  };
 
   beforeEach(async () => {
     server = await TestApiServer.start();
@@ -96,7 +107,7 @@ describe('against an API server', () => {
     const second = stand('second');
     await until(() => first.election.leading() || second.election.leading());
     const { epoch } = first.election.leading() ? first.election : second.election;
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await renewals(16);
     expect((await lease())?.spec?.leaseTransitions).toBe(epoch);
     expect([...first.told, ...second.told].filter((what) => what.startsWith('lost'))).toEqual([]);
   });
@@ -147,7 +158,7 @@ describe('against an API server', () => {
     first.network = 'answers-lost';
     await new Promise((resolve) => setTimeout(resolve, 250));
     first.network = 'up';
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await renewals(5);
     expect(first.election.leading()).toBe(true);
     expect(first.told).toHaveLength(2);
   });
@@ -156,7 +167,7 @@ describe('against an API server', () => {
     const first = stand('first');
     await until(() => first.election.leading());
     await client.patch(path, 'merge', { metadata: { labels: { seen: 'yes' } } });
-    await new Promise((resolve) => setTimeout(resolve, 900));
+    await renewals(6);
     expect(first.election.leading()).toBe(true);
     expect(first.told).toHaveLength(2);
     expect((await lease())?.metadata?.labels).toEqual({ seen: 'yes' });

@@ -1,5 +1,10 @@
 import type { V1Container, V1PodSpec, V1ResourceRequirements } from '@kubernetes/client-node';
-import type { EnvFromSource, EnvVar, Resources } from '../../../../crds/pod-fields.ts';
+import type {
+  CLUSTER_ONLY_POD_FIELDS,
+  EnvFromSource,
+  EnvVar,
+  Resources,
+} from '../../../../crds/pod-fields.ts';
 import { formatQuantity } from '../../../../crds/quantities.ts';
 import type { PoolCache, StandbyPoolSpec } from '../../../../crds/standby-pool.ts';
 import type { Wire } from '../api/wire.ts';
@@ -18,26 +23,7 @@ const RUNTIME_CONTAINER = 'runtime';
 /** The pod fields of a service's predictor, which a pool's spec has just the same. */
 export type PodFields = Pick<
   StandbyPoolSpec,
-  | 'serviceAccountName'
-  | 'nodeSelector'
-  | 'affinity'
-  | 'tolerations'
-  | 'topologySpreadConstraints'
-  | 'volumes'
-  | 'imagePullSecrets'
-  | 'securityContext'
-  | 'dnsConfig'
-  | 'hostAliases'
-  | 'readinessGates'
-  | 'overhead'
-  | 'dnsPolicy'
-  | 'priorityClassName'
-  | 'preemptionPolicy'
-  | 'runtimeClassName'
-  | 'schedulerName'
-  | 'automountServiceAccountToken'
-  | 'enableServiceLinks'
-  | 'terminationGracePeriodSeconds'
+  'serviceAccountName' | (typeof CLUSTER_ONLY_POD_FIELDS)[number]
 >;
 
 /** User of our image, and of everything that runs from it; also the group of its volumes. */
