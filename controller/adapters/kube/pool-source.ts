@@ -137,11 +137,17 @@ export class PoolSource {
 
   async #ensureDefault(namespace: string): Promise<void> {
     const { client, defaultSpec, inhabited } = this.#options;
-    const own = [...this.#reflector.store.values()].filter(
-      ({ metadata }) => metadata?.namespace === namespace && metadata.deletionTimestamp === undefined,
+    const ours = [...this.#reflector.store.values()].find(
+      ({ metadata }) =>
+        metadata?.namespace === namespace &&
+        metadata.deletionTimestamp === undefined &&
+        metadata.labels?.[LABELS.managedBy] === MANAGED_BY,
     );
-    const ours = own.find(({ metadata }) => metadata?.labels?.[LABELS.managedBy] === MANAGED_BY);
-    const isWanted = defaultSpec.size > 0 && inhabited().has(namespace) && own.every((pool) => pool === ours);
+    // A pool that is invalid or not allowed has no pods, so it takes the place of none.
+    const others = [...this.#pools.values()].filter(
+      ({ metadata }) => metadata.namespace === namespace && metadata.name !== ours?.metadata?.name,
+    );
+    const isWanted = defaultSpec.size > 0 && inhabited().has(namespace) && others.length === 0;
     const path = { ...RESOURCES.standbyPools, namespace };
     if (!isWanted) {
       const { uid, name } = ours?.metadata ?? {};
