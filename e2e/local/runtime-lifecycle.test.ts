@@ -12,6 +12,7 @@ import { chainOfSize, identity, matMulChain, unsupportedOperator } from '../mode
 import { writeOnnxFile } from '../models/onnx-writer.ts';
 import { TEXT_RECOGNISER } from '../models/real-models.ts';
 import { call } from './testing/http-call.ts';
+import { ModelStore } from './testing/model-store.ts';
 import { claimOf, StandbyProcess, TestProcess } from './testing/standby-process.ts';
 import { waitFor } from './testing/wait-for.ts';
 
@@ -101,6 +102,28 @@ test('a standby is idle below 120 MB once its program is read compiled, and tell
       listening: { port: record.servingPort, adminPort: record.adminPort },
     })),
   );
+});
+
+test('a fetch that was given up holds nothing once its process has replaced itself', async () => {
+  const store = await ModelStore.open();
+  try {
+    const [path = ''] = writeOnnxFile(join(folder, 'slow.onnx'), identity('FLOAT'));
+    store.set('slow.onnx', { kind: 'held', bytes: readFileSync(path) });
+    const uri = store.url('slow.onnx');
+    const runtime = await standby();
+    for (let n = 0; n < 3; n++) {
+      const events = await runtime.specialise(claimOf(uri, { startTimeoutMs: 300 }));
+      expect(events.at(-1)).toMatchObject({ event: 'failed', code: 'model-load-timeout' });
+      await runtime.recycle('claim-1');
+    }
+    store.release('slow.onnx');
+    // Of a lock that was left behind another process would wait for minutes.
+    const other = await standby();
+    const events = await other.specialise(claimOf(uri, { startTimeoutMs: 20_000 }));
+    expect(events.at(-1)).toMatchObject({ event: 'ready' });
+  } finally {
+    await store.close();
+  }
 });
 
 test('a claim brings the model up, phase by phase, and the replica serves it', async () => {

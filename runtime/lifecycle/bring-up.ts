@@ -21,6 +21,8 @@ export interface BringUpContext {
   elapsedMs: () => number;
   tell: (event: SpecialiseEvent) => void;
   observer: LoadObserver;
+  /** What holds locks and leases of the cache until it settles, which may be after an abort. */
+  onOpening: (opening: Promise<LoadedFiles>) => void;
   /** Called as soon as files are leased, so that a later failure can give them back. */
   onFiles: (files: LoadedFiles) => void;
 }
@@ -54,7 +56,9 @@ export async function bringUp(
   );
   try {
     const { openModel } = await importStorage();
-    const opened = await unlessAborted(openModel(openOptions(order, context, signal)), signal);
+    const opening = openModel(openOptions(order, context, signal));
+    context.onOpening(opening);
+    const opened = await unlessAborted(opening, signal);
     context.onFiles(opened);
     context.tell({
       event: 'fetched',

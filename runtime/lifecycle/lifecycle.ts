@@ -47,6 +47,9 @@ export interface ServingSide {
   drain(deadlineMs: number): Promise<boolean>;
 }
 
+/** A fetch that is given up ends within a few ms; one that doesn't keeps nobody from leaving. */
+const GIVE_UP_LIMIT_MS = 1_000;
+
 interface Held {
   claim: Claim | undefined;
   events: EventLog;
@@ -54,6 +57,8 @@ interface Held {
   abort: AbortController;
   model: ModelHandle | undefined;
   files: LoadedFiles | undefined;
+  /** Resolves when the cache holds nothing for a fetch that was given up. */
+  opened: Promise<void>;
   stats: StatsTarget | undefined;
 }
 
@@ -158,11 +163,15 @@ export class Lifecycle implements Engine {
     this.#decide(decideRecycle, request);
   }
 
-  /** Gives the lease on cached files back, before the process is replaced or ends. */
+  /**
+   * Gives the lease on cached files back, before the process is replaced or ends. A fetch that was given up still
+   * holds its lock for a moment: a process that replaced itself meanwhile would seem to hold it for minutes.
+   */
   async letGo(): Promise<void> {
     const held = this.#held;
     if (held === undefined) return;
     held.abort.abort(modelClosed());
+    await Promise.race([held.opened, new Promise((resolve) => setTimeout(resolve, GIVE_UP_LIMIT_MS))]);
     await held.files?.release();
   }
 
@@ -210,6 +219,7 @@ export class Lifecycle implements Engine {
       abort: new AbortController(),
       model: undefined,
       files: undefined,
+      opened: Promise.resolve(),
       stats: undefined,
     };
     this.#held = held;
@@ -235,6 +245,12 @@ export class Lifecycle implements Engine {
         elapsedMs,
         tell,
         observer: this.#observer(held, order),
+        onOpening: (opening) => {
+          held.opened = opening.then(
+            (files) => (held.abort.signal.aborted ? files.release() : undefined),
+            () => undefined,
+          );
+        },
         onFiles: (opened) => {
           held.files = opened;
         },
