@@ -247,7 +247,7 @@ export class Lifecycle implements Engine {
         observer: this.#observer(held, order),
         onOpening: (opening) => {
           held.opened = opening.then(
-            (files) => (held.abort.signal.aborted ? files.release() : undefined),
+            (late) => (held.abort.signal.aborted ? late.release() : undefined),
             () => undefined,
           );
         },
