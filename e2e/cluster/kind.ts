@@ -13,11 +13,11 @@ import { type RunInStep, say, step } from './steps.ts';
 import { kindSources, tool } from './tools.ts';
 import { until } from './wait.ts';
 
-/** As in kind.yaml. */
-export const CLUSTER_NAME = 'pilotlight';
+/** As in kind.yaml, or another one, so that several checkouts can each have a cluster on one machine. */
+export const CLUSTER_NAME = process.env['E2E_CLUSTER_NAME'] || 'pilotlight';
 const CONFIGURATION = join(import.meta.dirname, 'kind.yaml');
 /** A network of its own, which goes with the cluster; kind's usual one belongs to all clusters of a machine. */
-const NETWORK = 'pilotlight-e2e';
+const NETWORK = `${CLUSTER_NAME}-e2e`;
 const OF_KIND = { KIND_EXPERIMENTAL_DOCKER_NETWORK: NETWORK };
 const LABEL = `label=io.x-k8s.kind.cluster=${CLUSTER_NAME}`;
 /** Written last: a cluster without it was never finished. */
@@ -26,8 +26,12 @@ const READY_TIMEOUT_MS = 120_000;
 /** A cluster that takes longer than this to come back is made anew sooner. */
 const RECOVERY_TIMEOUT_MS = 30_000;
 
+function clusterFolder(): string {
+  return CLUSTER_NAME === 'pilotlight' ? cacheFolder('cluster') : cacheFolder(`cluster-${CLUSTER_NAME}`);
+}
+
 export function kubeconfigPath(): string {
-  return cacheFolder('cluster', 'kubeconfig');
+  return join(clusterFolder(), 'kubeconfig');
 }
 
 /**
@@ -60,12 +64,13 @@ export async function ensureKindCluster(): Promise<void> {
 /** Removes the cluster with all that belongs to it, as far as it is there. A Docker engine has to run. */
 export async function removeCluster(): Promise<void> {
   // A `kind create` whose starter was killed goes on by itself, and would create nodes behind our back.
-  for (const pid of await processesWith(`create cluster --config ${CONFIGURATION}`)) kill(pid);
+  for (const pid of await processesWith(`create cluster --name ${CLUSTER_NAME} --config ${CONFIGURATION}`))
+    kill(pid);
   const left = await nodeContainers();
   if (left.length > 0) await run('docker', ['rm', '--force', '--volumes', ...left]);
   if (await succeeds('docker', ['network', 'inspect', NETWORK]))
     await run('docker', ['network', 'rm', NETWORK]);
-  await rm(cacheFolder('cluster'), { recursive: true, force: true });
+  await rm(clusterFolder(), { recursive: true, force: true });
 }
 
 /** The containers that are the cluster's nodes, running or not. */
@@ -161,12 +166,20 @@ async function stands(recipe: string): Promise<boolean> {
 
 async function create(image: string | undefined): Promise<void> {
   const kind = await tool('kind');
-  await mkdir(cacheFolder('cluster'), { recursive: true });
+  await mkdir(clusterFolder(), { recursive: true });
   await step(
     'kind cluster created',
     async (given) => {
       const chosen = image === undefined ? [] : ['--image', image];
-      const where = ['--config', CONFIGURATION, '--kubeconfig', kubeconfigPath(), '--retain'];
+      const where = [
+        '--name',
+        CLUSTER_NAME,
+        '--config',
+        CONFIGURATION,
+        '--kubeconfig',
+        kubeconfigPath(),
+        '--retain',
+      ];
       try {
         await given.run(kind, ['create', 'cluster', ...where, ...chosen], { env: OF_KIND });
       } catch (error) {
