@@ -9,7 +9,10 @@ export ORT_DISABLE_TELEMETRY := 1
 
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help install demo test check format generate bench images cluster cluster-down clean
+# What people give on the command line, for the programs below.
+export KEEP ONLY
+
+.PHONY: help install demo test e2e check format generate bench images cluster cluster-down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -25,6 +28,9 @@ demo: $(INSTALLED) ## Serve a real model from nothing, watch it scale, put it ou
 
 test: $(INSTALLED) ## All tests: units, properties, and whole platforms on this machine
 	@node e2e/run-tests.ts
+
+e2e: $(INSTALLED) ## The chart, the images and the platform on a real cluster (KEEP=1 leaves it, ONLY=<case> runs one)
+	@node e2e/run-cluster.ts
 
 check: $(INSTALLED) ## Types, lint, format, borders, generated files, unused code
 	tsc -p .

@@ -22,6 +22,13 @@ const OF_KIND = { KIND_EXPERIMENTAL_DOCKER_NETWORK: NETWORK };
 const LABEL = `label=io.x-k8s.kind.cluster=${CLUSTER_NAME}`;
 /** Written last: a cluster without it was never finished. */
 const MARK = ['--namespace', 'kube-system', 'configmap', 'pilotlight-e2e'] as const;
+/**
+ * What is sent to a Service before a node's kube-proxy knows of it would leave the node, and whoever is behind it
+ * might answer. What still has such an address after translation is dropped. The range is kubeadm's own in kind.
+ */
+const KEEP_SERVICES_INSIDE = ['FORWARD', 'OUTPUT']
+  .map((chain) => `iptables -A ${chain} -d 10.96.0.0/16 -j DROP`)
+  .join(' && ');
 const READY_TIMEOUT_MS = 120_000;
 /** A cluster that takes longer than this to come back is made anew sooner. */
 const RECOVERY_TIMEOUT_MS = 30_000;
@@ -211,6 +218,8 @@ async function settle(runInStep: RunInStep, recipe: string): Promise<void> {
   const template = { spec: { containers: [{ name: 'coredns', resources }] } };
   const patch = JSON.stringify({ spec: { replicas: 1, template } });
   await kubectl('--namespace', 'kube-system', 'patch', 'deployment', 'coredns', '--patch', patch);
+  for (const node of await nodeContainers())
+    await runInStep('docker', ['exec', node, 'sh', '-c', KEEP_SERVICES_INSIDE]);
   const timeout = `--timeout=${READY_TIMEOUT_MS / 1000}s`;
   await kubectl('wait', '--for=condition=Ready', 'nodes', '--all', timeout);
   await kubectl('--namespace', 'kube-system', 'rollout', 'status', 'deployment/coredns', timeout);

@@ -7,7 +7,7 @@ import { withLock } from './lock.ts';
 import { program, say, step } from './steps.ts';
 
 /** `up` creates the cluster of the end-to-end tests, `down` removes it and everything that came with it. */
-async function up(): Promise<string> {
+export async function clusterUp(): Promise<string> {
   if (clusterOrigin() === 'current') {
     const { nodes, kubeconfigPath: path } = await connectCluster();
     say(`The cluster of ${path} answers: ${nodes.join(', ')}. Nothing to create.`);
@@ -21,7 +21,7 @@ async function up(): Promise<string> {
 }
 
 /** E2E_KEEP_ENGINE=1 leaves a Docker engine that we started running, for what else uses it. */
-async function down(): Promise<undefined> {
+export async function clusterDown(): Promise<undefined> {
   if (clusterOrigin() === 'current') {
     say('The cluster that KUBECONFIG points at is not ours to remove.');
     return;
@@ -39,10 +39,12 @@ async function down(): Promise<undefined> {
   });
 }
 
-const command = process.argv[2];
-if (command === 'up') await program(up);
-else if (command === 'down') await program(down);
-else {
-  say('usage: node e2e/cluster/main.ts up|down');
-  process.exitCode = 2;
+if (import.meta.main) {
+  const command = process.argv[2];
+  if (command === 'up') await program(clusterUp);
+  else if (command === 'down') await program(clusterDown);
+  else {
+    say('usage: node e2e/cluster/main.ts up|down');
+    process.exitCode = 2;
+  }
 }

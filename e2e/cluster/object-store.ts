@@ -3,6 +3,10 @@ import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dockerBuild, hasImage } from '../../images/docker.ts';
+import { markedModelBytes } from '../local/testing/marked-model.ts';
+import { matMulChain } from '../models/onnx-models.ts';
+import { encodeOnnx } from '../models/onnx-writer.ts';
+import { quantised } from '../models/quantised.ts';
 import { TEXT_RECOGNISER, VOICE_DETECTOR } from '../models/real-models.ts';
 import { ACCESS_KEY, SECRET_KEY, Versitygw } from '../storage/versitygw.ts';
 import { tool } from './tools.ts';
@@ -22,9 +26,20 @@ COPY data /data
 ENTRYPOINT ["/versitygw", "--port", ":${PORT}", "--quiet", "--keep-alive", "--health", "/healthz", "posix", "--sidecar", "/data/metadata", "/data/objects"]
 `;
 
+/** Models that answer with their number lie at `marked/<number>.onnx`, for each up to this. */
+export const MARKED_MODELS = 60;
+/** Width of `chain/fp32.onnx` and of its twin with 8-bit weights, `chain/int8.onnx`: `x` and `y` FP32 `[batch, 512]`. */
+export const CHAIN_WIDTH = 512;
+
 /** What the buckets hold, by key. */
 function contents(): ReadonlyMap<string, Uint8Array<ArrayBuffer>> {
+  const chain = matMulChain({ layers: 8, width: CHAIN_WIDTH });
+  const marks = Array.from({ length: MARKED_MODELS }, (_, index) => index + 1);
   return new Map([
+    ...marks.map((mark) => [`marked/${mark}.onnx`, new Uint8Array(markedModelBytes(mark))] as const),
+    ['chain/fp32.onnx', new Uint8Array(encodeOnnx(chain))],
+    ['chain/int8.onnx', new Uint8Array(encodeOnnx(quantised(chain)))],
+    ['not-a-model/model.onnx', new Uint8Array(Buffer.from('this is not ONNX'))],
     ['ocr/rec.onnx', new Uint8Array(readFileSync(TEXT_RECOGNISER))],
     ['vad/1/model.onnx', new Uint8Array(readFileSync(VOICE_DETECTOR))],
   ]);

@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buildImages } from '../../images/build.ts';
+import { inspectImage } from '../../images/docker.ts';
+import { CLIENT_NAMESPACE, clientImage, clientManifest } from './client/client-pod.ts';
+import type { Cluster } from './cluster.ts';
+import { run } from './command.ts';
+import { STORE_NAMESPACE, storeImage, storeManifest } from './object-store.ts';
+import { step } from './steps.ts';
+import { tool } from './tools.ts';
+
+/** Where the platform of the cases is installed. */
+export const RELEASE_NAMESPACE = 'pilotlight-system';
+const CHART = join(import.meta.dirname, '../../charts/pilotlight');
+const READY_TIMEOUT = '--timeout=180s';
+const BUILD_TAG = 'e2e';
+
+/**
+ * Puts on the cluster what the cases need: the platform of this checkout by its chart, an S3 server with the cases'
+ * models, and a client. What is there already and the same stays.
+ */
+export async function install(cluster: Cluster): Promise<void> {
+  const images = await step('Images', loadImages.bind(undefined, cluster), 'a minute when nothing is built');
+  await step('Object store and client', () => applyHelpers(cluster, images));
+  await step('Pilotlight installed', () => installChart(cluster, images), 'half a minute');
+}
+
+interface Images {
+  readonly control: string;
+  readonly runtime: string;
+  readonly store: string;
+  readonly client: string;
+}
+
+async function loadImages(cluster: Cluster): Promise<Images> {
+  const [control, runtime] = await buildImages({ repository: 'pilotlight', tag: BUILD_TAG });
+  if (control === undefined || runtime === undefined) throw new Error('expected two images to be built');
+  // Named by their contents, so that pods of other contents are replaced.
+  const own = await Promise.all([control.name, runtime.name].map(tagByContents));
+  const [controlImage = '', runtimeImage = ''] = own;
+  const names = [controlImage, runtimeImage, await storeImage(), await clientImage(controlImage)];
+  const loaded: string[] = [];
+  for (const name of names) loaded.push(await cluster.loadImage(name));
+  const [inControl = '', inRuntime = '', store = '', client = ''] = loaded;
+  return { control: inControl, runtime: inRuntime, store, client };
+}
+
+async function tagByContents(image: string): Promise<string> {
+  const id = (await inspectImage(image, '{{.Id}}')).replace('sha256:', '').slice(0, 12);
+  const [repository = ''] = image.split(':');
+  const name = `${repository}:${BUILD_TAG}-${id}`;
+  await run('docker', ['tag', image, name]);
+  // Layers that an older one alone used go with its name.
+  const all = await run('docker', ['images', '--format', '{{.Repository}}:{{.Tag}}', repository]);
+  const outdated = all
+    .split('\n')
+    .filter((other) => other.startsWith(`${repository}:${BUILD_TAG}-`) && other !== name);
+  if (outdated.length > 0) await run('docker', ['image', 'rm', ...outdated]);
+  return name;
+}
+
+async function applyHelpers({ kubectl, nodes }: Cluster, images: Images): Promise<void> {
+  const controlPlane = nodes.find((node) => node.endsWith('control-plane'));
+  const pod = ['pod', 'client', '--namespace', CLIENT_NAMESPACE];
+  // A pod's image can be changed, what it was started with can't; a new one takes a second.
+  await kubectl(['delete', ...pod, '--ignore-not-found', '--wait']);
+  const objects = [...storeManifest(images.store), ...clientManifest(images.client, controlPlane)];
+  await kubectl(['apply', '--filename', '-'], documents(objects));
+  await kubectl(['rollout', 'status', 'deployment/store', '--namespace', STORE_NAMESPACE, READY_TIMEOUT]);
+  await kubectl(['wait', '--for=condition=Ready', ...pod, READY_TIMEOUT]);
+}
+
+/** Small requests, since two nodes of the cases have the cores of one machine. */
+function chartValues(images: Images): object {
+  const image = (name: string): { repository: string; tag: string } => {
+    const [repository = '', tag = ''] = name.split(/:(?=[^/]*$)/);
+    return { repository, tag };
+  };
+  const small = { requests: { cpu: '10m', memory: '64Mi' }, limits: { memory: '1Gi' } };
+  const replica = { requests: { cpu: '10m', memory: '64Mi' }, limits: { memory: '2Gi' } };
+  return {
+    images: { control: image(images.control), runtime: image(images.runtime) },
+    controller: { resources: small },
+    activator: { resources: small, service: { type: 'NodePort' } },
+    runtime: { resources: replica },
+    defaultPool: { resources: replica },
+    logLevel: 'debug',
+  };
+}
+
+async function installChart({ kubectl, kubeconfigPath }: Cluster, images: Images): Promise<void> {
+  const file = join(tmpdir(), `pilotlight-e2e-values-${randomBytes(4).toString('hex')}.json`);
+  await writeFile(file, JSON.stringify(chartValues(images)));
+  const where = ['--namespace', RELEASE_NAMESPACE, '--kubeconfig', kubeconfigPath];
+  try {
+    const flags = ['--install', '--create-namespace', '--values', file];
+    await run(await tool('helm'), ['upgrade', 'pilotlight', CHART, ...where, ...flags]);
+  } finally {
+    await rm(file, { force: true });
+  }
+  for (const name of ['controller', 'activator']) {
+    const deployment = `deployment/pilotlight-${name}`;
+    await kubectl(['rollout', 'status', deployment, '--namespace', RELEASE_NAMESPACE, READY_TIMEOUT]);
+  }
+}
+
+export const documents = (objects: readonly object[]): string =>
+  objects.map((object) => JSON.stringify(object)).join('\n---\n');
