@@ -44,7 +44,7 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     logger.info({ err, wanted: options.host }, 'no IPv6 here, listening at 0.0.0.0'),
   );
   const control = createControlClient(options.controllerUrl, controlAccess(options, logger));
-  const dispatcher = new Dispatcher(random);
+  const dispatcher = new Dispatcher(random, instanceId);
   const upstreams = new Upstreams({
     connectTimeoutMs: limits.connectTimeoutMs,
     idleMs: limits.upstreamIdleMs,
@@ -74,6 +74,8 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
   });
   const routes = new RoutesClient({
     control,
+    activator: instanceId,
+    ...(options.pod === undefined ? {} : { pod: options.pod }),
     logger,
     random,
     onMessage: (message) => {

@@ -53,6 +53,8 @@ export interface ActivatorOptions {
   tokenFile?: string;
   /** PEM of the authority that signed the controllers' certificate; read again when it changes. */
   caFile?: string;
+  /** Name of the pod that it runs in, so that callers are led past it once it answers no more. */
+  pod?: string;
   /** Identity in demand reports; by default a new one for each process. */
   instanceId?: string;
   /** Everything under way must be over this long after `stop`. */
@@ -76,6 +78,7 @@ export const USAGE = `Usage: node activator/main.ts --controller URL [options]
   --controller URL  the controller's API, http://host:port or https://host:port
   --token-file PATH token for the controller, read again when it changes
   --ca-file PATH    whose certificates to trust (PEM), read again when it changes
+  --pod NAME        the pod that it runs in
   --metrics-port N  /healthz, /readyz and /metrics, 0 for any free one
   --drain-ms N      time to finish what is under way after SIGTERM (4000)
   --keep-accepting-ms N
@@ -98,12 +101,13 @@ export function parseCommandLine(args: string[], token: string | undefined): Com
       'keep-accepting-ms': { type: 'string', default: '0' },
       'token-file': { type: 'string' },
       'ca-file': { type: 'string' },
+      pod: { type: 'string' },
       lifeline: { type: 'string' },
     },
   });
   if (values.controller === undefined) throw new TypeError('expected --controller with the URL of its API');
   const metricsPort = values['metrics-port'];
-  const [tokenFile, caFile] = [values['token-file'], values['ca-file']];
+  const [tokenFile, caFile, pod] = [values['token-file'], values['ca-file'], values.pod];
   return {
     options: {
       host: values.host,
@@ -115,6 +119,7 @@ export function parseCommandLine(args: string[], token: string | undefined): Com
       ...(token === undefined || token === '' ? {} : { token }),
       ...(tokenFile === undefined ? {} : { tokenFile }),
       ...(caFile === undefined ? {} : { caFile }),
+      ...(pod === undefined ? {} : { pod }),
     },
     lifeline: values.lifeline,
   };

@@ -3,11 +3,12 @@ import { type ErrorCode, isErrorCode } from './errors.ts';
 
 /**
  * Routes: what activators need to know to carry requests. The activator holds one streaming
- * `GET /v1/routes?stream=<id>&after=<number>` to the controller; each line of the answer is one JSON message.
+ * `GET /v1/routes?stream=<id>&after=<number>&activator=<id>&pod=<name>` to the controller; each line of the answer is one JSON message.
  * A stream begins with a snapshot, or, when the controller still has all changes after `after` of the same
  * `stream`, with those changes. Numbers grow by one with each change within a stream id; a restarted
  * controller has a new stream id and begins with a snapshot. A heartbeat comes each ROUTES_HEARTBEAT_MS; an
- * activator that hears nothing for ROUTES_SILENCE_MS reconnects and serves on with what it has.
+ * activator that hears nothing for ROUTES_SILENCE_MS reconnects and serves on with what it has. `activator` is its
+ * identity in demand reports, `pod` the pod that it runs in; both may be left out.
  */
 export const ROUTES_PATH = '/v1/routes';
 export const ROUTES_HEARTBEAT_MS = 2_000;
@@ -40,6 +41,10 @@ export const revisionRouteSchema = z.object({
 });
 export type RevisionRoute = z.infer<typeof revisionRouteSchema>;
 
+/** An activator that carries a service, and its part of the capacity in proportion to those of the others. */
+export const carrierSchema = z.object({ activator: z.string().min(1), parts: z.number().int().positive() });
+export type Carrier = z.infer<typeof carrierSchema>;
+
 export const serviceRouteSchema = z.object({
   uid: z.string().min(1),
   namespace: z.string().min(1),
@@ -55,6 +60,8 @@ export const serviceRouteSchema = z.object({
   retryAll: z.boolean(),
   /** A stopped service gets no cold starts: 503 with this text. */
   stopped: z.string().optional(),
+  /** The activators that share the replicas' capacity, in the same order for all; absent: each takes all of it. */
+  carriers: z.array(carrierSchema).optional(),
   revisions: z.array(revisionRouteSchema),
 });
 export type ServiceRoute = z.infer<typeof serviceRouteSchema>;

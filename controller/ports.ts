@@ -127,7 +127,18 @@ export interface ServiceEvent {
   message: string;
 }
 
+/** How callers are led to services, where a platform has a say in it: the EndpointSlices of a cluster. */
+export interface CallerNetwork {
+  /**
+   * Leads callers past activators in these pods, which don't answer; where there is no other, to them all the same.
+   * @param isBusy Services whose callers can't wait until all have been seen to.
+   */
+  avoidActivators(pods: ReadonlySet<string>, isBusy: (serviceUid: string) => boolean): void;
+}
+
 export interface Platform {
+  /** Absent where callers know but one way: the local platform's one activator. */
+  readonly network?: CallerNetwork;
   /** Begins to observe; `onEvent` is called for all that exists, then `synced`, then for each change. */
   start(onEvent: (event: PlatformEvent) => void): Promise<void>;
   /** This controller's claim to lead: grows with each controller that takes over. */

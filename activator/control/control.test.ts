@@ -37,6 +37,16 @@ test('the last routes serve on while the controller is gone, and the stream is t
     .toBe('still here');
 });
 
+test('it says who it is and where it runs, by the name that its reports have', async () => {
+  fixture.control.put(serviceRoute([]));
+  const { port } = await fixture.start({ instanceId: 'activator-1', pod: 'pilotlight-activator-x' });
+  expect(fixture.control.readers).toEqual([{ activator: 'activator-1', pod: 'pilotlight-activator-x' }]);
+  const waiting = call(port, { headers: HOST });
+  await untilQueued(fixture.control, 1);
+  expect(fixture.control.reports.at(-1)?.activator).toBe('activator-1');
+  await leave([waiting]);
+});
+
 test('a restarted controller begins with a snapshot, which replaces everything', async () => {
   const { address } = await fixture.replica((_incoming, response) => response.end('ok'));
   fixture.control.put(serviceRoute([address]));

@@ -16,6 +16,9 @@ const MAX_HOPS = 3;
 
 export interface RoutesClientOptions {
   control: ControlClient;
+  /** Who asks: identity in demand reports, and the pod where it runs in one. */
+  activator: string;
+  pod?: string;
   logger: Logger;
   random: () => number;
   onMessage(message: RoutesMessage): void;
@@ -58,12 +61,13 @@ export class RoutesClient {
   }
 
   start(): void {
-    const query = new URLSearchParams();
+    const { activator, pod } = this.#options;
+    const query = new URLSearchParams({ activator, ...(pod === undefined ? {} : { pod }) });
     if (this.#stream !== undefined) {
       query.set('stream', this.#stream);
       query.set('after', String(this.#number));
     }
-    const path = query.size === 0 ? ROUTES_PATH : `${ROUTES_PATH}?${query.toString()}`;
+    const path = `${ROUTES_PATH}?${query.toString()}`;
     const { control } = this.#options;
     const asked = control.target;
     let over = false;

@@ -19,10 +19,13 @@ export class Dispatcher {
   readonly demand = new DemandBook();
   readonly #services = new Map<string, ServiceState>();
   readonly #random: Random;
+  readonly #self: string;
   #order = 0;
 
-  constructor(random: Random) {
+  /** @param self Identity of this activator, as routes name it among a service's carriers. */
+  constructor(random: Random, self: string) {
     this.#random = random;
+    this.#self = self;
   }
 
   /**
@@ -171,8 +174,22 @@ export class Dispatcher {
   #pick(revision: RevisionState, nowMs: number): EndpointState | undefined {
     return (
       pickOfTwo(revision.endpoints, (endpoint) => endpoint.hasRoom(nowMs), this.#random) ??
-      pickOfTwo(revision.endpoints, (endpoint) => endpoint.hasRoomAhead, this.#random)
+      pickOfTwo(revision.endpoints, (endpoint) => endpoint.hasRoomAhead, this.#random) ??
+      this.#pickAsGuest(revision, nowMs)
     );
+  }
+
+  /**
+   * Who has no share that works is a guest: one request at a time, wherever another activator has its share. That is
+   * so with fewer units than carriers, and while all replicas of its own share are broken. It is one more than the
+   * replica takes, which our runtime lets wait; without it such a request would be nobody's.
+   */
+  #pickAsGuest({ endpoints }: RevisionState, nowMs: number): EndpointState | undefined {
+    for (const endpoint of endpoints) {
+      const isOwn = endpoint.capacity > 0;
+      if (isOwn ? endpoint.isSound(nowMs) : endpoint.inFlight > 0) return undefined;
+    }
+    return pickOfTwo(endpoints, (one) => one.capacity === 0 && one.isSound(nowMs), this.#random);
   }
 
   #place(ticket: Ticket, revision: RevisionState, endpoint: EndpointState, nowMs: number): void {
@@ -233,7 +250,7 @@ export class Dispatcher {
   #updateService(route: ServiceRoute, nowMs: number): boolean {
     let state = this.#services.get(route.uid);
     if (state === undefined) {
-      state = new ServiceState(route);
+      state = new ServiceState(route, this.#self);
       this.#services.set(route.uid, state);
     }
     const before = state.revisions;

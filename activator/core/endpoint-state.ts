@@ -18,6 +18,7 @@ const PACE_SHARE = 0.1;
 export class EndpointState {
   readonly id: string;
   readonly address: string;
+  /** Requests that this activator may have there at once: its share, 0 where other activators have it all. */
   capacity: number;
   inFlight = 0;
   /** False once no route names it; requests that are there run to their end. */
@@ -32,15 +33,19 @@ export class EndpointState {
   /** How long it takes for an inference: follows a slower one at once, a quicker one slowly. */
   #paceMs: number | undefined;
 
-  constructor(endpoint: Endpoint) {
-    this.id = endpoint.id;
-    this.address = endpoint.address;
-    this.capacity = endpoint.capacity;
+  constructor({ id, address }: Endpoint, capacity: number) {
+    this.id = id;
+    this.address = address;
+    this.capacity = capacity;
   }
 
   hasRoom(nowMs: number): boolean {
-    if (!this.listed || this.inFlight >= this.capacity) return false;
-    return this.#failures === 0 || (nowMs >= this.#openUntilMs && !this.#probing);
+    return this.inFlight < this.capacity && this.isSound(nowMs);
+  }
+
+  /** Whether it is routed, and its breaker closed or due to be tried. */
+  isSound(nowMs: number): boolean {
+    return this.listed && (this.#failures === 0 || (nowMs >= this.#openUntilMs && !this.#probing));
   }
 
   /**
@@ -50,7 +55,8 @@ export class EndpointState {
    */
   get hasRoomAhead(): boolean {
     if (!this.queuesItself || this.#paceMs === undefined || this.#paceMs >= QUICK_MS) return false;
-    return this.listed && this.#failures === 0 && this.inFlight === this.capacity;
+    if (!this.listed || this.#failures > 0) return false;
+    return this.capacity > 0 && this.inFlight === this.capacity;
   }
 
   /** Notes how long an inference took, from its permit to the head of its answer. */
@@ -59,7 +65,7 @@ export class EndpointState {
     this.#paceMs = Math.max(tookMs, paceMs + (tookMs - paceMs) * PACE_SHARE);
   }
 
-  /** Takes a permit; only after `hasRoom` or `hasRoomAhead`. */
+  /** Takes a permit; only after `hasRoom`, `hasRoomAhead`, or as a guest. */
   take(): void {
     this.inFlight++;
     if (this.#failures > 0) this.#probing = true;

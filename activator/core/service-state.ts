@@ -2,6 +2,7 @@ import type { RevisionRoute, ServiceRoute } from '../../contracts/routes.ts';
 import type { DemandCounter } from './demand-book.ts';
 import { EndpointState } from './endpoint-state.ts';
 import { Fifo } from './fifo.ts';
+import { sharesOf } from './shares.ts';
 import type { Ticket } from './ticket.ts';
 
 /** A revision in force: its endpoints, who waits for one of them, and its demand. */
@@ -42,8 +43,12 @@ export class ServiceState {
   queuedBytes = 0;
   removed = false;
 
-  constructor(route: ServiceRoute) {
+  readonly #self: string;
+
+  /** @param self Identity of this activator, as routes name it among a service's carriers. */
+  constructor(route: ServiceRoute, self: string) {
     this.route = route;
+    this.#self = self;
   }
 
   /** Takes over a route; tickets are not touched. */
@@ -56,16 +61,19 @@ export class ServiceState {
         before.get(revisionRoute.name) ?? new RevisionState(revisionRoute, counterOf(revisionRoute.name));
       const wasCold = revision.endpoints.length === 0;
       revision.route = revisionRoute;
-      revision.endpoints = revisionRoute.endpoints.map((endpoint) => {
+      const capacities = revisionRoute.endpoints.map(({ capacity }) => capacity);
+      const shares = sharesOf(capacities, route.carriers, this.#self);
+      revision.endpoints = revisionRoute.endpoints.map((endpoint, index) => {
+        const share = shares[index] ?? 0;
         listed.add(endpoint.id);
         let state = this.endpoints.get(endpoint.id);
         // The same id at another address is another place to connect to; its permits start afresh.
         if (state === undefined || state.address !== endpoint.address) {
           if (state !== undefined) state.listed = false;
-          state = new EndpointState(endpoint);
+          state = new EndpointState(endpoint, share);
           this.endpoints.set(endpoint.id, state);
         }
-        state.capacity = endpoint.capacity;
+        state.capacity = share;
         state.queuesItself = revisionRoute.kind === 'runtime';
         state.listed = true;
         return state;

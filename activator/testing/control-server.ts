@@ -10,8 +10,10 @@ import { ROUTES_PATH, type RoutesMessage, type ServiceRoute } from '../../contra
  */
 export class ControlServer {
   readonly reports: DemandReport[] = [];
-  /** Queries of the routes requests so far. */
+  /** Where the routes requests so far took up the stream, as their queries have it. */
   readonly routesRequests: string[] = [];
+  /** Who asked for routes, in the same order. */
+  readonly readers: { activator: string | null; pod: string | null }[] = [];
   /** Status of answers to reports. */
   demandStatus = 204;
   token: string | undefined;
@@ -124,6 +126,9 @@ export class ControlServer {
   }
 
   #stream(url: URL, response: ServerResponse): void {
+    this.readers.push({ activator: url.searchParams.get('activator'), pod: url.searchParams.get('pod') });
+    url.searchParams.delete('activator');
+    url.searchParams.delete('pod');
     this.routesRequests.push(url.search);
     response.writeHead(200, { 'content-type': 'application/jsonl' });
     const after = Number(url.searchParams.get('after') ?? -1);

@@ -26,6 +26,8 @@ const DEFAULT_LIMITS: StreamLimits = {
 const querySchema = z.object({
   stream: z.string().max(100).optional(),
   after: z.coerce.number().int().nonnegative().optional(),
+  activator: z.string().min(1).max(200).optional(),
+  pod: z.string().min(1).max(253).optional(),
 });
 
 interface StreamOptions {
@@ -52,7 +54,7 @@ export function addRoutesStream(app: FastifyInstance, options: StreamOptions): (
     if (!query.success) {
       throw new PilotlightError(
         'invalid-request',
-        `expected ?stream=<id>&after=<number>: ${z.prettifyError(query.error)}`,
+        `expected ?stream=<id>&after=<number>&activator=<id>&pod=<name>: ${z.prettifyError(query.error)}`,
       );
     }
     // After the wait for the verdict: the lead may have changed meanwhile.
@@ -69,7 +71,10 @@ export function addRoutesStream(app: FastifyInstance, options: StreamOptions): (
     const { raw } = reply;
     readers.add(raw);
     raw.once('close', () => readers.delete(raw));
-    stream(raw, controller, limits, { stream: query.data.stream, after: query.data.after }, (why) => {
+    const { stream: known, after, activator, pod } = query.data;
+    const resume = { stream: known, after };
+    const who = activator === undefined ? undefined : { activator, pod };
+    stream(raw, controller, limits, { resume, who }, (why) => {
       logger.warn({ reader: request.ip, reason: why }, 'a slow reader of routes is dropped');
     });
   });
@@ -78,11 +83,14 @@ export function addRoutesStream(app: FastifyInstance, options: StreamOptions): (
   };
 }
 
+type Resume = Parameters<Controller['subscribe']>[0];
+type Who = Parameters<Controller['subscribe']>[2];
+
 function stream(
   raw: ServerResponse,
   controller: Controller,
   limits: StreamLimits,
-  resume: { stream: string | undefined; after: number | undefined },
+  reader: { resume: Resume; who: Who },
   onDropped: (why: string) => void,
 ): void {
   raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
@@ -107,7 +115,7 @@ function stream(
     snapshotBytes = 0;
   });
   raw.on('error', () => undefined);
-  const unsubscribe = controller.subscribe(resume, send);
+  const unsubscribe = controller.subscribe(reader.resume, send, reader.who);
   hasCaughtUp = true;
   const heartbeat = setInterval(() => {
     if (stalledSinceMs !== undefined && performance.now() - stalledSinceMs > limits.stallMs) {

@@ -38,6 +38,7 @@ function route(more: Partial<RouteInput> = {}): ServiceRoute {
     settings: serviceSettings(resolved),
     hosts: ['ocr.default'],
     revisions,
+    carriers: [],
     traffic: new Map([['ocr-00001', 100]]),
     records: [],
     containerConcurrency: 0,

@@ -1,5 +1,11 @@
 import { type ErrorCode, isErrorCode } from '../../contracts/errors.ts';
-import type { Endpoint, RevisionRoute, RoutesMessage, ServiceRoute } from '../../contracts/routes.ts';
+import type {
+  Carrier,
+  Endpoint,
+  RevisionRoute,
+  RoutesMessage,
+  ServiceRoute,
+} from '../../contracts/routes.ts';
 import { isOwnedBy, type ReplicaRecord } from './replica-record.ts';
 import type { Revisions, Traffic } from './revisions.ts';
 import type { ServiceSettings } from './service-settings.ts';
@@ -14,6 +20,7 @@ export interface RouteInput {
   readonly hosts: readonly string[];
   readonly revisions: Revisions;
   readonly traffic: Traffic;
+  readonly carriers: readonly Carrier[];
   readonly records: Iterable<ReplicaRecord>;
   /** Limit per replica that the manifest sets, by revision; runtimes know theirs. */
   readonly containerConcurrency: number;
@@ -54,6 +61,7 @@ export function serviceRoute(input: RouteInput): ServiceRoute {
     queue: { ...settings.queue },
     retryAll: settings.retryAll,
     ...(settings.stopped !== undefined && { stopped: settings.stopped }),
+    ...(input.carriers.length > 0 && { carriers: [...input.carriers] }),
     revisions,
   };
 }

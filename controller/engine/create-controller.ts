@@ -3,11 +3,13 @@ import type { DemandReport } from '../../contracts/demand.ts';
 import type { RoutesMessage } from '../../contracts/routes.ts';
 import type { StatsReport } from '../../contracts/stats.ts';
 import type { Logger } from '../../process/logger.ts';
+import { ActivatorRoster } from '../core/activator-roster.ts';
 import { ColdStartLog } from '../core/cold-starts.ts';
 import { DemandMerger, demandKey } from '../core/demand.ts';
 import { findRevision } from '../core/revisions.ts';
 import { RouteLog } from '../core/routes.ts';
 import type { Clock, Platform, PlatformEvent } from '../ports.ts';
+import { type ActivatorName, activatorConnected, activatorReported } from './activators.ts';
 import { adopt, replicaChanged, replicaGone } from './adoption.ts';
 import { isClaimToken } from './claim-token.ts';
 import { countColdStart } from './claims.ts';
@@ -48,10 +50,13 @@ export interface Controller {
   /**
    * Tells `onMessage` what it lacks of the routes and then each change, until the returned function is called.
    * Only once `isReady`: routes that aren't complete would have activators forget good ones.
+   *
+   * @param who The activator, so that it is known at once when it answers no more.
    */
   subscribe(
     resume: { stream: string | undefined; after: number | undefined },
     onMessage: (message: RoutesMessage) => void,
+    who?: ActivatorName,
   ): () => void;
   /** Number of the last change of the routes, for a heartbeat. */
   readonly routesNumber: number;
@@ -101,6 +106,8 @@ export function createController(options: ControllerOptions): Controller {
     coldStarts: new ColdStartLog(),
     routes: new RouteLog(newId()),
     decisions: [],
+    roster: new ActivatorRoster(),
+    judging: undefined,
     subscribers: new Set(),
     queue: new KeyedQueue(),
     counters: options.counters ?? NO_COUNTERS,
@@ -187,6 +194,7 @@ export function createController(options: ControllerOptions): Controller {
     stop: async (replicas) => {
       context.isStopped = true;
       cancelTick();
+      context.judging?.();
       for (const pool of context.pools.values()) pool.wakeUp?.();
       for (const entry of context.services.values()) entry.wakeUp?.cancel();
       await context.queue.idle();
@@ -203,11 +211,13 @@ export function createController(options: ControllerOptions): Controller {
       takeStats(context, report);
       return true;
     },
-    subscribe: ({ stream, after }, onMessage) => {
+    subscribe: ({ stream, after }, onMessage, who) => {
       for (const message of context.routes.catchUp(stream, after)) onMessage(message);
       context.subscribers.add(onMessage);
+      const disconnected = who === undefined ? undefined : activatorConnected(context, who);
       return () => {
         context.subscribers.delete(onMessage);
+        disconnected?.();
       };
     },
     get routesNumber() {
@@ -234,6 +244,7 @@ function guarded(context: EngineContext, entry: ServiceEntry | undefined, work: 
 function takeDemand(context: EngineContext, report: DemandReport): void {
   const nowMs = context.clock.nowMs();
   if (!context.demand.report(report, nowMs)) return;
+  activatorReported(context, report);
   const looked = new Set<ServiceEntry>();
   for (const { serviceUid, queued, inFlight } of report.revisions) {
     const entry = context.services.get(serviceUid);

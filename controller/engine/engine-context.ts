@@ -3,7 +3,9 @@ import type { DecisionView } from '../../contracts/console.ts';
 import type { RoutesMessage } from '../../contracts/routes.ts';
 import type { InferenceServiceStatus } from '../../crds/schema.ts';
 import type { Logger } from '../../process/logger.ts';
+import type { ActivatorRoster } from '../core/activator-roster.ts';
 import type { AutoscalerState, Decision } from '../core/autoscaler/decision.ts';
+import type { CarrierState } from '../core/carriers.ts';
 import type { ColdStartLog } from '../core/cold-starts.ts';
 import type { DemandMerger } from '../core/demand.ts';
 import type { Owner, ReplicaRecord } from '../core/replica-record.ts';
@@ -72,6 +74,8 @@ export interface ServiceEntry {
   /** Undefined until they were read. */
   revisions: Revisions | undefined;
   traffic: Traffic;
+  /** Which activators have its requests, and how they share its replicas. */
+  carriage: CarrierState;
   readonly runtimes: Map<string, RevisionRuntime>;
   invalid: readonly string[] | undefined;
   isDeleted: boolean;
@@ -144,6 +148,9 @@ export interface EngineContext {
   readonly coldStarts: ColdStartLog;
   readonly routes: RouteLog;
   readonly decisions: DecisionView[];
+  readonly roster: ActivatorRoster;
+  /** Cancels the next judgement on who is lost, while one is due. */
+  judging: (() => void) | undefined;
   readonly subscribers: Set<(message: RoutesMessage) => void>;
   readonly queue: KeyedQueue;
   readonly counters: EngineCounters;

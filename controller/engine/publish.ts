@@ -14,6 +14,7 @@ export function publishRoute(context: EngineContext, entry: ServiceEntry): void 
           hosts: entry.hosts,
           revisions: entry.revisions,
           traffic: entry.traffic,
+          carriers: entry.carriage.carriers,
           records: context.records.values(),
           containerConcurrency: entry.resolved.service.spec.predictor.containerConcurrency,
           startingPhase: (revision) => entry.runtimes.get(revision)?.startingPhase,

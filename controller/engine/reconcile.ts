@@ -4,6 +4,7 @@ import { isOwnedBy } from '../core/replica-record.ts';
 import { planService, type RevisionNeed, type ServiceAction } from '../core/replicas.ts';
 import { assignTraffic, markRolledOut, trimRevisions } from '../core/revisions.ts';
 import { mayStart, nextStartMs } from '../core/start-trouble.ts';
+import { settleCarriage } from './activators.ts';
 import { claim } from './claims.ts';
 import { createFor, createPoolStandby } from './creation.ts';
 import { leave, remove } from './departures.ts';
@@ -44,6 +45,7 @@ export function reconcileService(context: EngineContext, entry: ServiceEntry, ca
       runtime.startingPhase = undefined;
     }
   }
+  if (cause === 'tick') settleCarriage(context, entry);
   publishRoute(context, entry);
   entry.revisions = trimRevisions(entry.revisions, inUse(context, entry));
   entry.isQuiet = isQuiet(context, entry, needs);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson, revisionSpec } from '../../crds/schema.ts';
+import { NO_CARRIERS } from '../core/carriers.ts';
 import { applySpec } from '../core/revisions.ts';
 import { serviceSettings } from '../core/service-settings.ts';
 import type { ResolvedService } from '../ports.ts';
@@ -107,6 +108,7 @@ function newEntry(context: EngineContext, resolved: ResolvedService): ServiceEnt
     url,
     revisions: undefined,
     traffic: new Map(),
+    carriage: NO_CARRIERS,
     runtimes: new Map(),
     invalid: undefined,
     isDeleted: false,

@@ -42,8 +42,13 @@ export class Bench {
   nowMs = 0;
   #number = 0;
 
-  constructor(random: () => number = () => 0) {
-    this.dispatcher = new Dispatcher(random);
+  constructor(random: () => number = () => 0, self = 'me') {
+    this.dispatcher = new Dispatcher(random, self);
+  }
+
+  /** Permits of an endpoint that are taken. */
+  heldAt(endpoint: string): number {
+    return this.tickets.filter(({ state, endpoint: at }) => state === 'placed' && at?.id === endpoint).length;
   }
 
   route(route: ServiceRoute): void {

@@ -116,6 +116,10 @@ export class KubePlatform implements Platform {
     this.#revisions = new RevisionStore(client);
   }
 
+  get network(): ServiceNetwork {
+    return this.#network;
+  }
+
   async start(onEvent: (event: PlatformEvent) => void): Promise<void> {
     this.#emit = onEvent;
     await Promise.all([this.#nodes.start(), this.#network.start()]);

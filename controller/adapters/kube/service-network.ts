@@ -1,5 +1,5 @@
 import type { Logger } from '../../../process/logger.ts';
-import type { Clock } from '../../ports.ts';
+import type { CallerNetwork, Clock } from '../../ports.ts';
 import type { KubeClient } from './api/kube-client.ts';
 import { isKubeError } from './api/kube-error.ts';
 import { objectPath, RESOURCES, type ResourceKind } from './api/paths.ts';
@@ -41,7 +41,7 @@ const OWNED_SELECTOR = `${LABELS.managedBy}=${MANAGED_BY}`;
  * What leads callers to the services: a Service for each, and its EndpointSlices, which name the activators that
  * carry it. Kept as they are wanted, whoever else may write them.
  */
-export class ServiceNetwork {
+export class ServiceNetwork implements CallerNetwork {
   readonly #options: ServiceNetworkOptions;
   readonly #services: Reflector<Service>;
   readonly #slices: Reflector<EndpointSlice>;
@@ -49,6 +49,7 @@ export class ServiceNetwork {
   readonly #queue: WorkQueue;
   readonly #synced = Promise.withResolvers<void>();
   #waitsFor = 3;
+  #avoided: ReadonlySet<string> = new Set();
 
   constructor(options: ServiceNetworkOptions) {
     this.#options = options;
@@ -114,6 +115,16 @@ export class ServiceNetwork {
     if (this.#waitsFor === 0) this.#queue.add(`${namespace}/${name}`);
   }
 
+  avoidActivators(pods: ReadonlySet<string>, isBusy: (serviceUid: string) => boolean): void {
+    this.#avoided = pods;
+    if (this.#waitsFor > 0) return;
+    // Ten thousand services take seconds: those that are being called come first.
+    for (const [key, { metadata }] of this.#options.services()) {
+      if (isBusy(metadata?.uid ?? '')) this.#queue.add(key);
+    }
+    this.#allAgain();
+  }
+
   #ownedSeen(object: KubeObject): void {
     const { namespace = '', labels = {} } = object.metadata ?? {};
     const service = labels[LABELS.service];
@@ -153,12 +164,17 @@ export class ServiceNetwork {
     }
   }
 
-  /** Those that are ready; where none is, those that there are: one that comes up is found by its callers at once. */
+  /**
+   * Those that answer, as far as the controller knows; else those that are ready, as far as the kubelets know; where
+   * none is, those that there are: one that comes up is found by its callers at once.
+   */
   #activatorsOf(serviceUid: string): EndpointPod[] {
     const pods = [...this.#activators.store.values()].map(endpointPod);
     const ready = pods.filter((pod) => pod.isReady && !pod.isTerminating);
+    const answering = ready.filter(({ name }) => !this.#avoided.has(name));
     const { activatorsPerService } = this.#options.settings;
-    return chooseActivators(serviceUid, ready.length > 0 ? ready : pods, activatorsPerService);
+    const best = [answering, ready].find(({ length }) => length > 0) ?? pods;
+    return chooseActivators(serviceUid, best, activatorsPerService);
   }
 
   /** @returns the object as it is then; undefined when its name is taken by something that isn't ours. */

@@ -2,6 +2,7 @@ import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admi
 import { PilotlightError } from '../../../contracts/errors.ts';
 import type { InferenceServiceStatus } from '../../../crds/schema.ts';
 import type {
+  CallerNetwork,
   Clock,
   ObservedReplica,
   Platform,
@@ -37,6 +38,8 @@ export class MemoryWorld {
   readonly events: (ServiceEvent & { uid: string })[] = [];
   /** Verbs that were called, in order, as `verb id`. */
   readonly calls: string[] = [];
+  /** Pods of activators that callers are led past, each time that the engine says so. */
+  readonly avoided: string[][] = [];
   /** Names of verbs that fail once each, in the order given. */
   readonly failing: string[] = [];
   options: WorldOptions;
@@ -170,6 +173,11 @@ export class MemoryWorld {
 /** The port to such a world: the third adapter, for tests. */
 class MemoryPlatform implements Platform {
   readonly epoch: number;
+  readonly network: CallerNetwork = {
+    avoidActivators: (pods) => {
+      this.#world.avoided.push([...pods]);
+    },
+  };
   readonly #world: MemoryWorld;
 
   constructor(world: MemoryWorld, epoch: number) {
