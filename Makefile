@@ -38,6 +38,7 @@ check: $(INSTALLED) ## Types, lint, format, borders, generated files, unused cod
 	biome check --error-on-warnings .
 	node crds/generate.ts --check
 	node charts/generate.ts --check
+	node runtime/server/grpc/generate.ts --check
 	knip
 	vitest run --project unit e2e/structure
 
@@ -47,6 +48,7 @@ format: $(INSTALLED) ## Write the format that `make check` wants
 generate: $(INSTALLED) ## Write the files that are generated from schemas
 	node crds/generate.ts
 	node charts/generate.ts
+	node runtime/server/grpc/generate.ts
 
 bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, warm, queue, scale, runtime or all
 	@node bench/main.ts $(WHAT)

@@ -36,6 +36,13 @@ export class HeldBytes {
     this.#sizeBytes += sizeBytes;
   }
 
+  /** Gives back a part, before the end. */
+  give(sizeBytes: number): void {
+    if (this.#isReleased) return;
+    this.#budget.give(sizeBytes);
+    this.#sizeBytes -= sizeBytes;
+  }
+
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;

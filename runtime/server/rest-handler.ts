@@ -5,26 +5,16 @@ import {
   modelMetadata,
   modelReadinessBody,
   readinessBody,
-  repositoryIndexEntry,
-  type ServerExtension,
   serverMetadata,
 } from '../core/oip-metadata.ts';
 import { shown } from '../core/tensor.ts';
-import type { LoadedModel, RuntimePhase } from '../ports.ts';
 import { admit, RETRY_AFTER_SECONDS, servedVersion } from './admission.ts';
 import { errorAnswer, jsonAnswer, publicError } from './answers.ts';
 import type { Answer, Exchange } from './exchange.ts';
+import { allStats, EXTENSIONS, modelStats, repositoryIndex } from './model-views.ts';
 import { serveInference } from './rest-inference.ts';
 import { type Resolution, WHAT_EXISTS } from './router.ts';
 import { addresseeOf, type Serving } from './work.ts';
-
-/** What the server does beyond the protocol's core. */
-export const EXTENSIONS: readonly ServerExtension[] = [
-  'binary_tensor_data',
-  'model_configuration',
-  'statistics',
-  'model_repository',
-];
 
 /** Serves one REST request to its end; rejects only when its answer can't be sent. */
 export async function handleRest(serving: Serving, exchange: Exchange): Promise<void> {
@@ -62,9 +52,7 @@ function answerPlainly(serving: Serving, exchange: Exchange, route: Resolution):
     case 'v1-models':
       return jsonAnswer(200, { models: phase.phase === 'ready' ? [phase.model.name] : [] });
     case 'all-stats':
-      return jsonAnswer(200, {
-        model_stats: phase.phase === 'ready' ? [modelStats(serving, phase.model)] : [],
-      });
+      return jsonAnswer(200, { model_stats: allStats(serving) });
     case 'repository-index':
       return jsonAnswer(200, repositoryIndex(phase));
     case 'bad-encoding':
@@ -112,10 +100,6 @@ function answerForModel(
   }
 }
 
-function modelStats(serving: Serving, model: LoadedModel): object {
-  return serving.statistics.of(model).toJson(model);
-}
-
 function readiness(ready: boolean, body: object): Answer {
   const answer = jsonAnswer(ready ? 200 : 503, body);
   if (!ready) {
@@ -123,31 +107,6 @@ function readiness(ready: boolean, body: object): Answer {
     answer.headers['retry-after'] = String(RETRY_AFTER_SECONDS);
   }
   return answer;
-}
-
-function repositoryIndex(phase: RuntimePhase): readonly object[] {
-  switch (phase.phase) {
-    case 'standby':
-      return [];
-    case 'ready':
-      return [repositoryIndexEntry({ name: phase.model.name, version: servedVersion(phase.model) }, true)];
-    case 'draining':
-      return phase.model === undefined
-        ? []
-        : [
-            repositoryIndexEntry(
-              { name: phase.model.name, version: servedVersion(phase.model) },
-              false,
-              'draining',
-            ),
-          ];
-    case 'specialising':
-      return [repositoryIndexEntry({ name: phase.modelName, version: undefined }, false, 'being loaded')];
-    case 'failed':
-      return [
-        repositoryIndexEntry({ name: phase.modelName, version: undefined }, false, phase.error.message),
-      ];
-  }
 }
 
 function notAllowed(exchange: Exchange, allow: string): Answer {

@@ -43,7 +43,11 @@ export class Work {
   #isRunning = false;
 
   /** @param timeoutMs the caller's own, where it brings one; the shorter one counts. */
-  constructor(serving: Serving, exchange: Exchange, timeoutMs = Number.POSITIVE_INFINITY) {
+  constructor(
+    serving: Serving,
+    exchange: Pick<Exchange, 'headers' | 'onDone'>,
+    timeoutMs = Number.POSITIVE_INFINITY,
+  ) {
     this.#serving = serving;
     this.#arrival = exchange.headers[HEADERS.proxiedBy] === undefined ? 'direct' : 'proxied';
     this.deadlineMs = this.startedMs + Math.min(timeoutMs, serving.requestTimeoutMs());
@@ -158,7 +162,7 @@ export function roomSize(model: LoadedModel, maxWaiting: number | undefined): Ro
 
 /** Whom the head of a request names. */
 export function addresseeOf(
-  exchange: Exchange,
+  exchange: Pick<Exchange, 'headers'>,
   { model, version }: { model: string; version: string | undefined },
 ): Addressee {
   return {
@@ -170,7 +174,7 @@ export function addresseeOf(
 }
 
 /** A header that may come once; several become one text, as Node joins them. */
-export function headerText(exchange: Exchange, name: string): string | undefined {
+export function headerText(exchange: Pick<Exchange, 'headers'>, name: string): string | undefined {
   const value = exchange.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
 }

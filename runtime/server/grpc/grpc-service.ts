@@ -1,34 +1,54 @@
-import { constants, type OutgoingHttpHeaders } from 'node:http2';
-import { type ErrorCode, PilotlightError } from '../../../contracts/errors.ts';
-import { HEADERS } from '../../../contracts/headers.ts';
+import { PilotlightError } from '../../../contracts/errors.ts';
 import { publicError } from '../answers.ts';
 import { Http2Exchange } from '../http2-exchange.ts';
 import { HeldBytes, readBody } from '../read-body.ts';
-import { type Serving, Work } from '../work.ts';
+import { headerText, type Serving, type Work } from '../work.ts';
+import { COMMON_HEADERS, sendError } from './grpc-answer.ts';
 import { frameHead, unframe } from './grpc-framing.ts';
-import { answerSimple, inferOverGrpc, type SimpleMethod } from './grpc-methods.ts';
-import { grpcMessage, grpcStatusOf, parseGrpcTimeout } from './grpc-status.ts';
+import { parseGrpcTimeout } from './grpc-status.ts';
 import type { GrpcStream } from './grpc-stream.ts';
+import { checkHealth, HEALTH_SERVICE, watchHealth } from './health.ts';
+import { inferOverGrpc } from './infer-over-grpc.ts';
+import { REFLECTION_SERVICES, serveReflection } from './reflection.ts';
+import { SIMPLE_METHODS } from './simple-methods.ts';
+import { serveStreamInfer } from './stream-infer.ts';
+import { StreamedCall } from './streamed-call.ts';
 import type { WireWriter } from './wire.ts';
 
-const SERVICE = '/inference.GRPCInferenceService/';
+const INFERENCE_SERVICE = 'inference.GRPCInferenceService';
 
-const SIMPLE_METHODS: ReadonlySet<string> = new Set<SimpleMethod>([
-  'ServerLive',
-  'ServerReady',
-  'ModelReady',
-  'ServerMetadata',
-  'ModelMetadata',
-]);
-
-/** Serves one unary gRPC call of the Open Inference Protocol to its end. */
+/** Serves one gRPC call to its end. */
 export function serveGrpc(serving: Serving, call: GrpcStream): void {
   if (call.stream.destroyed) return;
+  const streamed = streamedMethod(call.headers[':path'] ?? '');
+  if (streamed === undefined) serveUnary(serving, call);
+  else serveStreamed(serving, new StreamedCall(serving, call), streamed);
+}
+
+type StreamedMethod = (serving: Serving, call: StreamedCall) => Promise<void>;
+
+/** The method of a path `/package.Service/Method`, where one side or both send more than one message. */
+function streamedMethod(path: string): StreamedMethod | undefined {
+  const [, service = '', method = ''] = path.split('/');
+  if (service === INFERENCE_SERVICE && method === 'ModelStreamInfer') return serveStreamInfer;
+  if (service === HEALTH_SERVICE && method === 'Watch') return watchHealth;
+  if (REFLECTION_SERVICES.has(service) && method === 'ServerReflectionInfo') {
+    return (_serving, call) => serveReflection(call);
+  }
+  return undefined;
+}
+
+function serveStreamed(serving: Serving, call: StreamedCall, method: StreamedMethod): void {
+  method(serving, call).catch((thrown: unknown) => {
+    call.fail(publicError(thrown, (err) => serving.logger.error({ err }, 'gRPC stream failed unexpectedly')));
+  });
+}
+
+function serveUnary(serving: Serving, call: GrpcStream): void {
   const exchange = new Http2Exchange(call.stream, call.headers);
   const startedMs = performance.now();
-  const method = exchange.target.startsWith(SERVICE) ? exchange.target.slice(SERVICE.length) : undefined;
-  const isInference = method === 'ModelInfer';
-  const respond = isInference ? infer(serving, exchange) : simple(serving, exchange, method);
+  const isInference = exchange.target === `/${INFERENCE_SERVICE}/ModelInfer`;
+  const respond = isInference ? infer(serving, exchange) : simple(serving, exchange);
   respond
     .then(
       (message) => {
@@ -55,46 +75,39 @@ export function serveGrpc(serving: Serving, call: GrpcStream): void {
 }
 
 async function infer(serving: Serving, exchange: Http2Exchange): Promise<WireWriter> {
-  const timeoutMs = parseGrpcTimeout(headerOf(exchange, 'grpc-timeout'));
-  return inferOverGrpc(
-    serving,
-    exchange,
-    async (work: Work) => readMessage(serving, exchange, work.held),
-    timeoutMs,
-  );
+  const timeoutMs = parseGrpcTimeout(headerText(exchange, 'grpc-timeout'));
+  const read = (work: Work): Promise<Buffer> => readMessage(serving, exchange, work.held);
+  return inferOverGrpc(serving, exchange, read, timeoutMs);
 }
 
-async function simple(
-  serving: Serving,
-  exchange: Http2Exchange,
-  method: string | undefined,
-): Promise<WireWriter> {
-  if (method === undefined || !SIMPLE_METHODS.has(method)) {
-    throw new PilotlightError(
-      'unsupported',
-      `unknown method; there are ${[...SIMPLE_METHODS, 'ModelInfer'].map((name) => SERVICE + name).join(', ')}`,
-    );
-  }
+async function simple(serving: Serving, exchange: Http2Exchange): Promise<WireWriter> {
+  const answer = simpleMethod(exchange.target);
   const held = new HeldBytes(serving.reading.budget);
   exchange.onDone(() => held.release());
-  return answerSimple(serving, exchange, method as SimpleMethod, await readMessage(serving, exchange, held));
+  return answer(serving, exchange, await readMessage(serving, exchange, held));
+}
+
+function simpleMethod(
+  path: string,
+): (serving: Serving, exchange: Http2Exchange, message: Uint8Array) => WireWriter {
+  const [, service = '', method = ''] = path.split('/');
+  if (service === HEALTH_SERVICE && method === 'Check') {
+    return (serving, _exchange, message) => checkHealth(serving, message);
+  }
+  const found = service === INFERENCE_SERVICE ? SIMPLE_METHODS.get(method) : undefined;
+  if (found !== undefined) return found;
+  const methods = ['ModelInfer', 'ModelStreamInfer', ...SIMPLE_METHODS.keys()].join(', ');
+  throw new PilotlightError(
+    'unsupported',
+    `unknown method; ${INFERENCE_SERVICE} has ${methods}; beside it there are ${HEALTH_SERVICE} and reflection`,
+  );
 }
 
 async function readMessage(serving: Serving, exchange: Http2Exchange, held: HeldBytes): Promise<Buffer> {
   const body = await readBody(exchange, serving.reading, held);
-  return unframe(body, headerOf(exchange, 'grpc-encoding'), serving.reading.limits.maxBodyBytes, held);
+  const encoding = headerText(exchange, 'grpc-encoding');
+  return unframe(body, encoding, serving.reading.limits.maxBodyBytes, held);
 }
-
-function headerOf(exchange: Http2Exchange, name: string): string | undefined {
-  const value = exchange.headers[name];
-  return Array.isArray(value) ? value[0] : value;
-}
-
-const COMMON_HEADERS: OutgoingHttpHeaders = {
-  ':status': 200,
-  'content-type': 'application/grpc',
-  'grpc-accept-encoding': 'identity,gzip,deflate',
-};
 
 function sendMessage({ stream }: GrpcStream, writer: WireWriter): void {
   if (stream.destroyed || stream.closed) return;
@@ -105,30 +118,4 @@ function sendMessage({ stream }: GrpcStream, writer: WireWriter): void {
   stream.write(frameHead(writer.sizeBytes));
   for (const chunk of chunks) stream.write(chunk);
   stream.end();
-}
-
-/** Refusals of calls that were not looked at: another replica may take them. */
-const UNSEEN: ReadonlySet<ErrorCode> = new Set(['wrong-service', 'draining', 'not-ready']);
-
-/**
- * An error as a single block of headers. A call that was not looked at and came through an activator is refused
- * with the HTTP status as well, by which the activator sends it elsewhere; a client would not expect it.
- */
-function sendError({ stream, headers }: GrpcStream, error: PilotlightError): void {
-  if (stream.destroyed || stream.closed || stream.headersSent) return;
-  const isForActivator = UNSEEN.has(error.code) && headers[HEADERS.proxiedBy] !== undefined;
-  const answer: OutgoingHttpHeaders = {
-    ...COMMON_HEADERS,
-    ':status': isForActivator ? error.status : 200,
-    'grpc-status': String(grpcStatusOf(error)),
-    'grpc-message': grpcMessage(error.message),
-    [HEADERS.error]: error.code,
-  };
-  if (error.retryAfterSeconds !== undefined) {
-    answer['grpc-retry-pushback-ms'] = String(error.retryAfterSeconds * 1000);
-  }
-  const isUnread = !stream.readableEnded;
-  stream.respond(answer, { endStream: true });
-  // A reset overtakes headers that have not left yet; they leave before the next turn of the event loop.
-  if (isUnread) setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }

@@ -1,7 +1,7 @@
 import type { PilotlightError } from '../../../contracts/errors.ts';
 
 /** Status codes of gRPC that we answer with (https://grpc.io/docs/guides/status-codes/). */
-const GRPC_STATUS = {
+export const GRPC_STATUS = {
   ok: 0,
   cancelled: 1,
   invalidArgument: 3,

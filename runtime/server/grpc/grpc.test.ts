@@ -7,6 +7,9 @@ import type { RuntimeServer } from '../server.ts';
 import { callHttp2, gate, openTestServer, sumBody } from '../test-client.ts';
 import { type GrpcClient, type GrpcOptions, openGrpcClient } from './test-grpc-client.ts';
 
+/** TYPE_FP32 in the protocol's enum. */
+const DATA_TYPE_FP32 = 11;
+
 let engine: PlainEngine;
 let model: PlainModel;
 let server: RuntimeServer;
@@ -52,6 +55,41 @@ test('health and metadata are told', async () => {
   engine.current = { phase: 'standby' };
   expect(await ask('ServerReady', {})).toEqual({ ready: false });
   expect(await ask('ModelReady', { name: 'sum' })).toEqual({ ready: false });
+});
+
+test("what Triton's clients ask for beyond the protocol is told: configuration, statistics, index", async () => {
+  expect(await ask('ModelConfig', { name: 'sum' })).toMatchObject({
+    config: {
+      name: 'sum',
+      platform: 'onnxruntime_onnx',
+      backend: 'onnxruntime',
+      maxBatchSize: 8,
+      input: [{ name: 'a', dataType: DATA_TYPE_FP32, dims: ['-1'] }, { name: 'b' }],
+      output: [{ name: 'sum', dataType: DATA_TYPE_FP32, dims: ['-1'] }],
+    },
+  });
+  await ask('ModelInfer', sumRequest([1], [2]));
+  await ask('ModelInfer', sumRequest([1], [2, 3])).catch(() => undefined);
+  for (const name of ['sum', '']) {
+    const { modelStats } = (await ask('ModelStatistics', { name })) as { modelStats: object[] };
+    expect(modelStats).toMatchObject([
+      {
+        name: 'sum',
+        version: '3',
+        executionCount: '1',
+        inferenceStats: { success: { count: '1' }, fail: { count: '1' }, computeInfer: { ns: '500000' } },
+      },
+    ]);
+  }
+  expect(await ask('RepositoryIndex', {})).toMatchObject({
+    models: [{ name: 'sum', version: '3', state: 'READY' }],
+  });
+  engine.current = { phase: 'specialising', modelName: 'sum', claim: undefined };
+  expect(await ask('RepositoryIndex', {})).toMatchObject({
+    models: [{ state: 'UNAVAILABLE', reason: 'being loaded' }],
+  });
+  expect(await ask('RepositoryIndex', { ready: true })).toEqual({ models: [] });
+  await expect(ask('ModelConfig', { name: 'sum' })).rejects.toMatchObject({ code: status.UNAVAILABLE });
 });
 
 test('an inference with typed contents is answered with typed contents', async () => {
@@ -119,7 +157,10 @@ test('errors carry the status of gRPC, the text and the stable code', async () =
     [1],
   );
   await expect(ask('ModelInfer', large)).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
-  await expect(ask('ModelStreamInfer', {})).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
+  await expect(ask('RepositoryModelLoad', {})).rejects.toMatchObject({
+    code: status.UNIMPLEMENTED,
+    details: expect.stringContaining('ModelStreamInfer, ServerLive'),
+  });
   engine.current = { phase: 'specialising', modelName: 'sum', claim: undefined };
   await expect(ask('ModelInfer', sumRequest([1], [2]))).rejects.toMatchObject({ code: status.UNAVAILABLE });
 });

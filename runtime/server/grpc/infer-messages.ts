@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { PilotlightError } from '../../../contracts/errors.ts';
 import { decodeBinaryTensor, encodeBinaryTensor } from '../../core/binary-tensor.ts';
 import { DEFAULT_TENSOR_LIMITS, parseDatatype, shown, type Tensor } from '../../core/tensor.ts';
@@ -78,6 +79,19 @@ export function decodeModelInferRequest(message: Uint8Array): GrpcInferRequest {
     isRaw: raw.length > 0,
     inputs: () => (raw.length > 0 ? rawInputs(drafts, raw) : drafts.map(typedInput)),
   };
+}
+
+/** The id of a request that could not be served; empty where even that can't be read. */
+export function requestIdOf(message: Uint8Array): string {
+  try {
+    for (const reader = new WireReader(message); reader.next(); ) {
+      if (reader.field === 3) return reader.string();
+      reader.skip();
+    }
+  } catch {
+    // Broken as a whole: the error that it is answered with says so.
+  }
+  return '';
 }
 
 function readInput(message: Uint8Array): InputDraft {
@@ -194,6 +208,13 @@ function bounded<Item>(items: Item[], limit: number, what: string): Item[] {
   return items;
 }
 
+/** Parameter `triton_final_response: true`, by which a client of Triton that asked for it knows that no more will come. */
+const FINAL_RESPONSE: Uint8Array = Buffer.concat([
+  Buffer.of(0x0a, 21),
+  Buffer.from('triton_final_response'),
+  Buffer.of(0x12, 2, 0x08, 1),
+]);
+
 /**
  * A ModelInferResponse. Raw when the request was, or when an output is FP16, which has no typed contents; the
  * protocol wants one form for all outputs. Raw outputs are views of the tensors' memory.
@@ -208,7 +229,10 @@ export function encodeModelInferResponse(
   writer.string(1, model.name);
   writer.string(2, model.version);
   writer.string(3, request.id);
-  for (const { entry } of request.parameters) writer.bytes(4, entry);
+  for (const { key, entry } of request.parameters) {
+    writer.bytes(4, entry);
+    if (key === 'triton_enable_empty_final_response') writer.bytes(4, FINAL_RESPONSE);
+  }
   for (const output of outputs) {
     const message = new WireWriter();
     message.string(1, output.name);

@@ -8,7 +8,25 @@ import protobuf from 'protobufjs';
 export interface GrpcClient {
   /** Calls a method, whether the protocol has it or not; rejects with a ServiceError. */
   ask(name: string, message: object, options?: GrpcOptions): Promise<Record<string, unknown>>;
+  /** Opens ModelStreamInfer, or another method of which both sides send any number of messages. */
+  stream(method?: StreamMethod): TestStream;
   close(): void;
+}
+
+/** Where a streamed method is, and its messages. */
+export interface StreamMethod {
+  path: string;
+  request: protobuf.Type;
+  response: protobuf.Type;
+}
+
+export interface TestStream {
+  send(message: object): void;
+  /** Says that no more will come. */
+  end(): void;
+  cancel(): void;
+  /** The next answer; undefined at the end. Rejects with a ServiceError. */
+  next(): Promise<Record<string, unknown> | undefined>;
 }
 
 export interface GrpcOptions {
@@ -18,8 +36,8 @@ export interface GrpcOptions {
 }
 
 /** The root of the protocol's messages. */
-export function loadProtocol(): Promise<protobuf.Root> {
-  return protobuf.load(new URL('./inference.proto', import.meta.url).pathname);
+export function loadProtocol(file = 'inference.proto'): Promise<protobuf.Root> {
+  return protobuf.load(new URL(file, import.meta.url).pathname);
 }
 
 export async function openGrpcClient(port: number, channelOptions: object = {}): Promise<GrpcClient> {
@@ -62,5 +80,30 @@ export async function openGrpcClient(port: number, channelOptions: object = {}):
       options.signal?.addEventListener('abort', () => call.cancel());
     });
   };
-  return { ask, close: () => client.close() };
+  const inferStream: StreamMethod = {
+    path: '/inference.GRPCInferenceService/ModelStreamInfer',
+    request: root.lookupType('inference.ModelInferRequest'),
+    response: root.lookupType('inference.ModelStreamInferResponse'),
+  };
+  const stream = ({ path, request, response }: StreamMethod = inferStream): TestStream => {
+    const call = client.makeBidiStreamRequest(
+      path,
+      (value: object) => Buffer.from(request.encode(request.fromObject(value)).finish()),
+      (bytes: Buffer) =>
+        response.toObject(response.decode(bytes), { longs: String, bytes: Buffer, defaults: true }),
+    );
+    const answers = call[Symbol.asyncIterator]() as AsyncIterator<Record<string, unknown>>;
+    return {
+      send: (message) => {
+        call.write(message);
+      },
+      end: () => call.end(),
+      cancel: () => call.cancel(),
+      next: async () => {
+        const { done, value } = await answers.next();
+        return done === true ? undefined : value;
+      },
+    };
+  };
+  return { ask, stream, close: () => client.close() };
 }

@@ -158,6 +158,13 @@ export class WireWriter {
     this.varint(1, 0);
   }
 
+  /** An int32, int64, uint64 or enum from a whole number that a double holds exactly. */
+  integer(field: number, value: number): void {
+    if (value === 0) return;
+    this.#tag(field, VARINT);
+    this.varint(value >>> 0, Math.floor(value / 2 ** 32) >>> 0);
+  }
+
   bytes(field: number, value: Uint8Array): void {
     this.#tag(field, LENGTH_DELIMITED);
     this.varint(value.byteLength, 0);
@@ -177,7 +184,7 @@ export class WireWriter {
     if (values.length === 0) return;
     const packed = new WireWriter();
     for (const value of values) {
-      packed.varint(value >>> 0, value < 0 ? 0xffffffff : Math.floor(value / 2 ** 32));
+      packed.varint(value >>> 0, Math.floor(value / 2 ** 32) >>> 0);
     }
     this.nested(field, packed);
   }
