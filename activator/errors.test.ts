@@ -206,6 +206,12 @@ test('every answer is counted by service and code, and a client can’t add a se
   expect(text).toContain(
     'pilotlight_activator_requests_total{namespace="unknown",service="unknown",code="404",component="activator"} 3',
   );
+  expect(text).toContain(
+    'pilotlight_activator_refusals_total{namespace="unknown",service="unknown",error="unknown-service",component="activator"} 3',
+  );
+  expect(text).toMatch(
+    /pilotlight_activator_queue_limit_requests\{namespace="demo",service="ocr",[^}]*\} [1-9]/,
+  );
   expect(text).not.toContain('c.d');
   expect(text).toMatch(/pilotlight_activator_routes_number\{[^}]*\} 1/);
 });

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { OwnedSeries } from '../process/metrics.ts';
 import type { Dispatcher } from './core/dispatcher.ts';
 import type { ProxyMetrics } from './proxy/context.ts';
 
@@ -65,6 +66,13 @@ export function createMetrics(registry: Registry, sources: MetricsSources): Acti
     labelNames: [...SERVICE_LABELS, 'kind'],
     registers,
   });
+  // Two or three codes a service in bad times, none in good ones.
+  const refusals = new Counter({
+    name: 'pilotlight_activator_refusals_total',
+    help: 'Answers of the activator’s own instead of a replica’s, by the code in the header pilotlight-error.',
+    labelNames: [...SERVICE_LABELS, 'error'],
+    registers,
+  });
   const demandPosts = new Counter({
     name: 'pilotlight_activator_demand_posts_total',
     help: 'Demand reports by outcome.',
@@ -86,6 +94,15 @@ export function createMetrics(registry: Registry, sources: MetricsSources): Acti
     }
     return metrics;
   };
+  const owned = new OwnedSeries();
+  const countFor = (
+    counter: Counter,
+    route: { namespace: string; name: string } | undefined,
+    labels: Record<string, string>,
+  ): void => {
+    const { namespace = 'unknown', name: service = 'unknown' } = route ?? {};
+    counter.inc(owned.note(`${namespace}/${service}`, counter, { namespace, service, ...labels }));
+  };
   return {
     requestDone: (route, code, durationMs, queuedMs) => {
       const namespace = route?.namespace ?? 'unknown';
@@ -100,8 +117,9 @@ export function createMetrics(registry: Registry, sources: MetricsSources): Acti
       metrics.duration.observe(durationMs / 1000);
       metrics.queue.observe(queuedMs / 1000);
     },
-    retried: ({ namespace, name }, reason) => retries.inc({ namespace, service: name, reason }),
-    upstreamFailed: ({ namespace, name }, kind) => failures.inc({ namespace, service: name, kind }),
+    refused: (route, error) => countFor(refusals, route, { error }),
+    retried: (route, reason) => countFor(retries, route, { reason }),
+    upstreamFailed: (route, kind) => countFor(failures, route, { kind }),
     demandPosted: (ok) => demandPosts.inc({ outcome: ok ? 'taken' : 'failed' }),
     forget: (namespace, service) => {
       const metrics = known.get(`${namespace}/${service}`);
@@ -110,6 +128,7 @@ export function createMetrics(registry: Registry, sources: MetricsSources): Acti
         requests.remove({ namespace, service, code: String(code) });
       durations.remove({ namespace, service });
       queued.remove({ namespace, service });
+      owned.forget(`${namespace}/${service}`);
     },
   };
 }
@@ -128,6 +147,17 @@ function createGauges(registry: Registry, { dispatcher, ...sources }: MetricsSou
           const { requests } = dispatcher.queueOf(route.uid);
           this.set({ namespace: route.namespace, service: route.name }, requests);
         }
+      },
+    }),
+    new Gauge({
+      name: 'pilotlight_activator_queue_limit_requests',
+      help: 'Requests that may wait for a replica in this activator; one more is refused.',
+      labelNames,
+      registers: [],
+      collect() {
+        this.reset();
+        for (const { route } of dispatcher.services())
+          this.set({ namespace: route.namespace, service: route.name }, route.queue.maxRequests);
       },
     }),
     new Gauge({

@@ -38,6 +38,8 @@ export interface ObservedReplica {
   isOutdated?: boolean;
   /** As the runtime reports it; absent before it is ready and for foreign containers. */
   capacity?: number;
+  /** Memory that its pod has requested of its node; absent where there are no requests. */
+  memoryRequestBytes?: number;
   /** Model URIs in the cache that this replica would use. */
   cachedModels: readonly string[];
   pid?: number;

@@ -40,14 +40,19 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   const reserve = new WorkerReserve();
   // First of all: it loads ONNX Runtime on another core while this thread reads the rest of the program.
   reserve.start(options.mode === 'standalone' ? (options.instances ?? 1) : 1);
-  const [{ createLogger }, { Lifecycle }, { openServer }, { createRegistry }, { registerModelMetrics }] =
-    await Promise.all([
-      import('../process/logger.ts'),
-      import('./lifecycle/lifecycle.ts'),
-      import('./server/server.ts'),
-      import('../process/metrics.ts'),
-      import('./admin/model-metrics-registry.ts'),
-    ]);
+  const [
+    { createLogger },
+    { Lifecycle },
+    { openServer },
+    { createRegistry },
+    { metricsText, registerModelMetrics },
+  ] = await Promise.all([
+    import('../process/logger.ts'),
+    import('./lifecycle/lifecycle.ts'),
+    import('./server/server.ts'),
+    import('../process/metrics.ts'),
+    import('./admin/model-metrics-registry.ts'),
+  ]);
   const logger = createLogger('runtime');
   // Before the ports: a parent that is gone by now must not leave a runtime that is still starting.
   const letGoOfLifeline =
@@ -103,7 +108,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   const adminParts: AdminParts = {
     contracts: () => import('../contracts/admin.ts'),
     cachedModels: () => cachedModels(options.cacheDir),
-    metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    metrics: async () => ({ contentType: registry.contentType, text: await metricsText(registry, metrics) }),
     recycle,
   };
   const admin = credentials === undefined ? undefined : await openAdmin(credentials);

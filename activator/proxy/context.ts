@@ -18,6 +18,8 @@ export interface ProxyLimits {
 export interface ProxyMetrics {
   /** @param service undefined where none was found. */
   requestDone(service: ServiceRoute | undefined, code: number, durationMs: number, queuedMs: number): void;
+  /** An error of our own is the answer. @param code of contracts/errors.ts. */
+  refused(service: ServiceRoute | undefined, code: string): void;
   retried(service: ServiceRoute, reason: string): void;
   upstreamFailed(service: ServiceRoute, kind: string): void;
 }

@@ -354,6 +354,7 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     const stream = this.#stream;
     // Who sends its body byte by byte would hold the connection for as long as it likes.
     const isLast = this.#context.isDraining() || error.code === 'body-timeout';
+    this.#context.metrics.refused(this.#service, error.code);
     refuse(this.#caller, error, timing, isLast);
     this.#stream = stream;
     this.#finish(true);

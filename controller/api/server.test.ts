@@ -255,8 +255,8 @@ test('metrics, health and unknown paths answer', async () => {
   bench.world.apply(resolvedService('ocr'));
   await bench.clock.settle();
   const metrics = await call('GET', '/metrics');
-  expect(metrics.body).toContain('pilotlight_services{state="Standby",component="controller"} 1');
-  expect(metrics.body).toContain('pilotlight_standbys{component="controller"} 1');
+  expect(metrics.body).toContain('pilotlight_leader{component="controller"} 1');
+  expect(metrics.body).toContain('state="ready",component="controller"} 1');
   expect(await call('GET', '/readyz')).toMatchObject({ status: 200 });
   const unknown = await call('GET', '/v2/routes');
   expect(unknown).toMatchObject({ status: 404, code: 'not-found' });

@@ -40,6 +40,7 @@ export interface ReplicaRecord {
   readonly reservedFor?: Owner;
   readonly address?: string;
   readonly capacity?: number;
+  readonly memoryRequestBytes?: number;
   readonly cachedModels: readonly string[];
   readonly pid?: number;
   readonly inFlight: number;
@@ -89,6 +90,7 @@ export function observe(record: ReplicaRecord, observed: ObservedReplica): Repli
     ...(observed.address !== undefined && { address: observed.address }),
     ...(observed.capacity !== undefined && { capacity: observed.capacity }),
     ...(observed.pid !== undefined && { pid: observed.pid }),
+    ...(observed.memoryRequestBytes !== undefined && { memoryRequestBytes: observed.memoryRequestBytes }),
     ...(observed.isOutdated !== undefined && { isOutdated: observed.isOutdated }),
   };
   if (record.phase !== 'starting') return facts;

@@ -3,6 +3,7 @@ import { isOnItsWayOut, newRecord, observe, type ReplicaRecord } from '../core/r
 import { findRevision, markReady } from '../core/revisions.ts';
 import { afterCrash, afterReady } from '../core/start-trouble.ts';
 import type { ObservedReplica } from '../ports.ts';
+import { countAdminCall } from './admin-calls.ts';
 import { claim, countColdStart, noteFailedStart, specialiseRequest } from './claims.ts';
 import { notePoolTrouble } from './creation.ts';
 import { dispose, leave, remove } from './departures.ts';
@@ -76,12 +77,12 @@ function adoptReady(context: EngineContext, entry: ServiceEntry, record: Replica
   const revision = findRevision(entry.revisions, owner.revision);
   if (revision === undefined) return;
   const request = specialiseRequest(context, entry, revision, claimId, false);
-  context.platform
-    .specialise(id, request, () => undefined)
-    .catch((error: unknown) => {
-      context.counters.platformError('specialise');
-      context.logger.warn({ replica: id, err: error }, 'an adopted replica did not take up its claim');
-    });
+  const taken = context.platform.specialise(id, request, () => undefined);
+  countAdminCall(context, 'specialise', taken);
+  taken.catch((error: unknown) => {
+    context.counters.platformError('specialise');
+    context.logger.warn({ replica: id, err: error }, 'an adopted replica did not take up its claim');
+  });
 }
 
 function isKnown(context: EngineContext, owner: { serviceUid: string; revision: string }): boolean {

@@ -1,4 +1,5 @@
 import type { SpecialiseEvent, SpecialiseRequest } from '../../contracts/admin.ts';
+import type { ColdStart } from '../../contracts/cold-start.ts';
 import { toPilotlightError } from '../../contracts/errors.ts';
 import { demandKey } from '../core/demand.ts';
 import { holdsSlot, isOwnedBy, type ReplicaRecord } from '../core/replica-record.ts';
@@ -6,6 +7,7 @@ import { findRevision, forgetIdentity, markFailed, markReady } from '../core/rev
 import { serviceSettings } from '../core/service-settings.ts';
 import { afterFailedStart, afterReady } from '../core/start-trouble.ts';
 import type { StoredRevision } from '../ports.ts';
+import { countAdminCall } from './admin-calls.ts';
 import { claimToken } from './claim-token.ts';
 import { dispose } from './departures.ts';
 import { changeRecord, type EngineContext, runtimeOf, type ServiceEntry } from './engine-context.ts';
@@ -65,6 +67,7 @@ export function claim(
   } catch (error) {
     outcome = Promise.reject(toPilotlightError(error));
   }
+  countAdminCall(context, 'specialise', outcome);
   outcome.then(onEvent, (thrown: unknown) => {
     const { code, message } = toPilotlightError(thrown);
     failed(context, entry, record.id, claimId, { code, message, isRuntimeAlive: false });
@@ -186,7 +189,16 @@ export function countColdStart(context: EngineContext, entry: ServiceEntry, repl
   const { answered } = start.phasesMs;
   const isOver = !start.demanded || answered !== undefined;
   const phases = answered === undefined ? start.phasesMs : { answered };
-  context.counters.coldStart(entry, { ...phases, ...(isOver && { total: start.totalMs }) }, start.via);
+  context.counters.coldStart(
+    entry,
+    { ...phases, ...(isOver && { total: start.totalMs }) },
+    { via: start.via, model: modelOf(start), waited: start.demanded },
+  );
+}
+
+function modelOf({ cached, phasesMs }: ColdStart): 'cached' | 'fetched' | 'none' {
+  if (phasesMs.fetched === undefined) return 'none';
+  return cached ? 'cached' : 'fetched';
 }
 
 interface ClaimFailure {

@@ -6,6 +6,7 @@ import type { Logger } from '../../process/logger.ts';
 import { ActivatorRoster } from '../core/activator-roster.ts';
 import { ColdStartLog } from '../core/cold-starts.ts';
 import { DemandMerger, demandKey } from '../core/demand.ts';
+import { ReplicaUsage } from '../core/replica-usage.ts';
 import { findRevision } from '../core/revisions.ts';
 import { RouteLog } from '../core/routes.ts';
 import type { Clock, Platform, PlatformEvent } from '../ports.ts';
@@ -75,8 +76,13 @@ const NO_COUNTERS: EngineCounters = {
   failedStart: () => undefined,
   crash: () => undefined,
   coldStart: () => undefined,
+  standbyFailed: () => undefined,
+  adminCall: () => undefined,
+  reconciled: () => undefined,
   platformError: () => undefined,
   suspect: () => undefined,
+  forgetService: () => undefined,
+  forgetPool: () => undefined,
 };
 
 /** The engine of the controller: it drives the pure core through the ports. */
@@ -111,13 +117,16 @@ export function createController(options: ControllerOptions): Controller {
     subscribers: new Set(),
     queue: new KeyedQueue(),
     counters: options.counters ?? NO_COUNTERS,
+    usage: new ReplicaUsage(),
     isSynced: false,
     isStopped: false,
     reconcile: (entry, cause = 'news') => {
+      const startedAtMs = clock.nowMs();
       guarded(context, entry, () => {
         reconcileService(context, entry, cause);
         forgetIfGone(context, entry);
       });
+      context.counters.reconciled(cause, clock.nowMs() - startedAtMs);
     },
     reconcilePool: () => {
       guarded(context, undefined, () => {
@@ -176,6 +185,7 @@ export function createController(options: ControllerOptions): Controller {
       entry.rateMarks.push({ atMs: nowMs, requests: totalRequests(context, entry) });
       if (entry.rateMarks.length > MAX_RATE_MARKS) entry.rateMarks.shift();
     }
+    context.usage.take(context.records.values(), nowMs);
     endStuck(context, nowMs);
     context.reconcilePool();
     if (++ticks % FORGET_EVERY_TICKS === 0) {

@@ -36,6 +36,7 @@ export function notePoolTrouble(
 ): void {
   const nowMs = context.clock.nowMs();
   context.counters.platformError('standby');
+  context.counters.standbyFailed(pool, failure.code);
   const entry = context.pools.get(pool);
   if (entry === undefined) return;
   entry.trouble = wasUp

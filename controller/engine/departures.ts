@@ -1,5 +1,6 @@
 import { shouldRecycle } from '../core/pool.ts';
 import { isOnItsWayOut, type ReplicaRecord } from '../core/replica-record.ts';
+import { countAdminCall } from './admin-calls.ts';
 import { changeRecord, type EngineContext } from './engine-context.ts';
 import { publishRoute } from './publish.ts';
 
@@ -37,7 +38,9 @@ async function drain(context: EngineContext, id: string, deadlineMs: number): Pr
   if (record === undefined || context.isStopped) return;
   let isEmpty = false;
   try {
-    isEmpty = await context.platform.drain(id, record.claimId ?? '', deadlineMs);
+    const drained = context.platform.drain(id, record.claimId ?? '', deadlineMs);
+    if (record.origin !== 'container') countAdminCall(context, 'drain', drained);
+    isEmpty = await drained;
     if (!isEmpty)
       context.logger.warn({ replica: id, deadlineMs }, 'requests were still running at the drain deadline');
   } catch (error) {
@@ -77,7 +80,9 @@ export function dispose(context: EngineContext, record: ReplicaRecord, how: { ma
     remove(context, id, 0);
     return;
   }
-  context.platform.recycle(id, claimId).catch((error: unknown) => {
+  const recycled = context.platform.recycle(id, claimId);
+  countAdminCall(context, 'recycle', recycled);
+  recycled.catch((error: unknown) => {
     context.counters.platformError('recycle');
     context.logger.warn({ replica: id, err: error }, 'recycling failed, ending the replica');
     if (changeRecord(context, id, { phase: 'removing' }) !== undefined) remove(context, id, 0);

@@ -9,6 +9,7 @@ import type { CarrierState } from '../core/carriers.ts';
 import type { ColdStartLog } from '../core/cold-starts.ts';
 import type { DemandMerger } from '../core/demand.ts';
 import type { Owner, ReplicaRecord } from '../core/replica-record.ts';
+import type { ReplicaUsage } from '../core/replica-usage.ts';
 import type { Quarantine } from '../core/replicas.ts';
 import type { Revisions, Traffic } from '../core/revisions.ts';
 import type { RouteLog } from '../core/routes.ts';
@@ -111,9 +112,29 @@ export interface EngineCounters {
   failedStart(entry: ServiceEntry, code: string): void;
   crash(entry: ServiceEntry): void;
   /** Phases that have become known, in ms, `total` included at the end of a start. */
-  coldStart(entry: ServiceEntry, phasesMs: Readonly<Record<string, number>>, via: string): void;
+  coldStart(entry: ServiceEntry, phasesMs: Readonly<Record<string, number>>, kind: ColdStartKind): void;
+  /** A standby of this pool could not be started or died. */
+  standbyFailed(pool: string, code: string): void;
+  adminCall(call: AdminCall, outcome: AdminOutcome): void;
+  /** One look at a service took this long. */
+  reconciled(cause: Cause, elapsedMs: number): void;
   platformError(operation: string): void;
   suspect(reason: string): void;
+  /** What was counted for a service that is gone. */
+  forgetService(entry: ServiceEntry): void;
+  forgetPool(pool: string): void;
+}
+
+export type AdminCall = 'specialise' | 'drain' | 'recycle';
+/** `refused`: the runtime answered that somebody else holds it, or that a newer controller leads. */
+export type AdminOutcome = 'ok' | 'refused' | 'failed';
+
+export interface ColdStartKind {
+  readonly via: string;
+  /** Where the replica had its model from; a container of a user's own has none. */
+  readonly model: 'cached' | 'fetched' | 'none';
+  /** Whether a request waited for it. */
+  readonly waited: boolean;
 }
 
 /**
@@ -154,6 +175,7 @@ export interface EngineContext {
   readonly subscribers: Set<(message: RoutesMessage) => void>;
   readonly queue: KeyedQueue;
   readonly counters: EngineCounters;
+  readonly usage: ReplicaUsage;
   isSynced: boolean;
   isStopped: boolean;
   /** Looks at a service now, and asks its autoscaler where `cause` calls for it. */

@@ -136,8 +136,11 @@ export function reconcilePools(context: EngineContext): void {
   for (const pool of context.pools.values()) {
     reconcilePool(context, pool);
     const isEmpty = ![...context.records.values()].some((record) => record.pool === pool.key);
-    if (pool.isDeleted && isEmpty && !context.creating.has(creatingKey(pool.key)))
+    if (pool.isDeleted && isEmpty && !context.creating.has(creatingKey(pool.key))) {
       context.pools.delete(pool.key);
+      context.usage.forget(pool.key);
+      context.counters.forgetPool(pool.key);
+    }
   }
 }
 

@@ -167,4 +167,6 @@ export function forgetIfGone(context: EngineContext, entry: ServiceEntry): void 
   }
   for (const key of context.creating.keys()) if (key.startsWith(`${entry.uid}/`)) return;
   context.services.delete(entry.uid);
+  context.usage.forget(entry.uid);
+  context.counters.forgetService(entry);
 }

@@ -19,8 +19,10 @@ export function registerModelMetrics(registry: Registry, metrics: ModelMetrics):
     help: string,
     type: 'counter' | 'gauge' | 'histogram',
     samples: (name: string) => Sample[],
+    ownLabels: readonly string[] = [],
   ): void => {
-    const metric = { name, help, type, aggregator: 'sum', values: [] as Sample[] };
+    const labelNames = ['namespace', 'service', ...ownLabels];
+    const metric = { name, help, type, labelNames, aggregator: 'sum', values: [] as Sample[] };
     const source = {
       ...metric,
       get: () => Promise.resolve({ ...metric, values: samples(name) }),
@@ -36,9 +38,14 @@ export function registerModelMetrics(registry: Registry, metrics: ModelMetrics):
       [...metrics.loadSeconds].flatMap(([phase, counts]) =>
         histogramSamples(name, { ...service(), phase }, counts),
       ),
+    ['phase'],
   );
-  register('pilotlight_runtime_model_load_failures_total', 'Loads that failed, by code.', 'counter', () =>
-    [...metrics.loadFailures].map(([code, value]) => ({ labels: { ...service(), code }, value })),
+  register(
+    'pilotlight_runtime_model_load_failures_total',
+    'Loads that failed, by code.',
+    'counter',
+    () => [...metrics.loadFailures].map(([code, value]) => ({ labels: { ...service(), code }, value })),
+    ['code'],
   );
   const histograms = [
     [
@@ -59,6 +66,15 @@ export function registerModelMetrics(registry: Registry, metrics: ModelMetrics):
   gauge('pilotlight_runtime_resident_bytes', 'Resident memory of the process.', () =>
     process.memoryUsage.rss(),
   );
+}
+
+/**
+ * All that the process has to tell, in Prometheus' text. One process has one model, so from the claim on every
+ * series says whose it is, those of the serving port and of the process included.
+ */
+export function metricsText(registry: Registry, { labels }: ModelMetrics): Promise<string> {
+  registry.setDefaultLabels({ component: 'runtime', ...(labels.service !== '' && labels) });
+  return registry.metrics();
 }
 
 /** Buckets are cumulative in Prometheus' text. */

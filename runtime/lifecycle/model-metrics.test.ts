@@ -1,6 +1,6 @@
-import { Registry } from 'prom-client';
+import { Counter, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
-import { registerModelMetrics } from '../admin/model-metrics-registry.ts';
+import { metricsText, registerModelMetrics } from '../admin/model-metrics-registry.ts';
 import { ModelMetrics } from './model-metrics.ts';
 
 test('a load and its inferences are told in Prometheus’ text by phase, service and namespace', async () => {
@@ -42,5 +42,17 @@ test('a failed load is counted by its code', async () => {
   metrics.event({ event: 'failed', elapsedMs: 3, code: 'model-not-onnx', message: 'no' });
   expect(await registry.metrics()).toContain(
     'pilotlight_runtime_model_load_failures_total{namespace="",service="",code="model-not-onnx"} 1',
+  );
+});
+
+test('from the claim on every series says whose it is, and before it none does', async () => {
+  const metrics = new ModelMetrics();
+  const registry = new Registry();
+  registry.registerMetric(new Counter({ name: 'requests', help: '-', labelNames: ['code'], registers: [] }));
+  (registry.getSingleMetric('requests') as Counter).inc({ code: 'ok' });
+  expect(await metricsText(registry, metrics)).toContain('requests{code="ok",component="runtime"} 1');
+  metrics.label({ namespace: 'shop', service: 'ocr' });
+  expect(await metricsText(registry, metrics)).toContain(
+    'requests{code="ok",component="runtime",namespace="shop",service="ocr"} 1',
   );
 });

@@ -1,8 +1,10 @@
 import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import type { RevisionDemand } from '../../../contracts/demand.ts';
 import type { ServiceRoute } from '../../../contracts/routes.ts';
 import { type Controller, createController } from '../create-controller.ts';
 import type { EngineSettings } from '../engine-context.ts';
+import { createEngineMetrics } from '../engine-metrics.ts';
 import { ManualClock } from './manual-clock.ts';
 import { MemoryWorld } from './memory-platform.ts';
 
@@ -11,6 +13,8 @@ export class EngineBench {
   readonly clock = new ManualClock();
   readonly world: MemoryWorld;
   controller: Controller;
+  readonly registry = new Registry();
+  readonly #metrics = createEngineMetrics(this.registry);
   readonly #settings: Partial<EngineSettings>;
   #unsubscribe: (() => void) | undefined;
   #sequence = 0;
@@ -26,13 +30,16 @@ export class EngineBench {
   }
 
   #create(): Controller {
-    return createController({
+    const controller = createController({
+      counters: this.#metrics.counters,
       platform: this.world.connect(),
       clock: this.clock,
       logger: pino({ level: process.env['PILOTLIGHT_LOG_LEVEL'] ?? 'silent' }),
       settings: { statsUrl: () => 'http://controller/v1/stats', tokenSecret: 'secret', ...this.#settings },
       newId: () => `id-${++this.#claims}`,
     });
+    this.#metrics.observe(controller);
+    return controller;
   }
 
   /** Starts the controller with one activator that listens to its routes. */

@@ -50,6 +50,7 @@ describe('a pod as a replica', () => {
       address: '10.1.2.3:8080',
       claim: { claimId: 'c', epoch: 4, serviceUid: 'service-uid', revision: 'ocr-00003' },
       capacity: 8,
+      memoryRequestBytes: 256 * 1024 ** 2,
     });
   });
 

@@ -1,5 +1,6 @@
 import type { V1ContainerStatus, V1Node } from '@kubernetes/client-node';
 import type { RuntimeState } from '../../../../contracts/admin.ts';
+import { parseQuantity } from '../../../../crds/quantities.ts';
 import type { ObservedReplica } from '../../../ports.ts';
 import type { Wire } from '../api/wire.ts';
 import type { Pod } from './kube-types.ts';
@@ -9,7 +10,15 @@ import { SERVING_PORT } from './pod-spec.ts';
 /** What a pod and its runtime say of a replica; ids, times and the cache are the shell's to add. */
 export type SeenReplica = Pick<
   ObservedReplica,
-  'origin' | 'state' | 'claim' | 'startedFor' | 'pool' | 'address' | 'capacity' | 'failure'
+  | 'origin'
+  | 'state'
+  | 'claim'
+  | 'startedFor'
+  | 'pool'
+  | 'address'
+  | 'capacity'
+  | 'memoryRequestBytes'
+  | 'failure'
 >;
 
 /**
@@ -52,6 +61,7 @@ export function observePod(
   const state = stateOf(pod, origin, runtime, node);
   const failure = failureOf(pod, state, runtime, node);
   const { claim } = runtime ?? {};
+  const memoryRequestBytes = memoryRequestOf(pod);
   return {
     origin,
     state,
@@ -69,8 +79,17 @@ export function observePod(
     }),
     ...(claim?.capacity !== undefined && { capacity: claim.capacity }),
     ...(address !== undefined && { address }),
+    ...(memoryRequestBytes > 0 && { memoryRequestBytes }),
     ...(failure !== undefined && { failure }),
   };
+}
+
+/** What the pod keeps from others on its node, whether it uses it or not; sidecars included. */
+function memoryRequestOf(pod: Pod): number {
+  return (pod.spec?.containers ?? []).reduce((sum, { resources }) => {
+    const request = parseQuantity(resources?.requests?.['memory'] ?? 0);
+    return request.ok ? sum + request.value : sum;
+  }, 0);
 }
 
 function stateOf(
