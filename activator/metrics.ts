@@ -79,6 +79,7 @@ export function createMetrics(registry: Registry, sources: MetricsSources): Acti
     labelNames: ['outcome'],
     registers,
   });
+  for (const outcome of ['taken', 'failed']) demandPosts.inc({ outcome }, 0);
   createGauges(registry, sources);
   const known = new Map<string, ServiceMetrics>();
   const metricsOf = (namespace: string, service: string): ServiceMetrics => {

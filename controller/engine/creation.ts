@@ -36,7 +36,7 @@ export function notePoolTrouble(
 ): void {
   const nowMs = context.clock.nowMs();
   context.counters.platformError('standby');
-  context.counters.standbyFailed(pool, failure.code);
+  context.counters.standbyFailed(pool);
   const entry = context.pools.get(pool);
   if (entry === undefined) return;
   entry.trouble = wasUp

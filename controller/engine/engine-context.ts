@@ -114,20 +114,38 @@ export interface EngineCounters {
   /** Phases that have become known, in ms, `total` included at the end of a start. */
   coldStart(entry: ServiceEntry, phasesMs: Readonly<Record<string, number>>, kind: ColdStartKind): void;
   /** A standby of this pool could not be started or died. */
-  standbyFailed(pool: string, code: string): void;
+  standbyFailed(pool: string): void;
   adminCall(call: AdminCall, outcome: AdminOutcome): void;
   /** One look at a service took this long. */
   reconciled(cause: Cause, elapsedMs: number): void;
-  platformError(operation: string): void;
+  platformError(operation: PlatformOperation): void;
   suspect(reason: string): void;
   /** What was counted for a service that is gone. */
   forgetService(entry: ServiceEntry): void;
   forgetPool(pool: string): void;
 }
 
-export type AdminCall = 'specialise' | 'drain' | 'recycle';
+export const ADMIN_CALLS = ['specialise', 'drain', 'recycle'] as const;
+export type AdminCall = (typeof ADMIN_CALLS)[number];
 /** `refused`: the runtime answered that somebody else holds it, or that a newer controller leads. */
-export type AdminOutcome = 'ok' | 'refused' | 'failed';
+export const ADMIN_OUTCOMES = ['ok', 'refused', 'failed'] as const;
+export type AdminOutcome = (typeof ADMIN_OUTCOMES)[number];
+
+/** What can fail and is tried again; `watch` stands for calls of the platform beside the engine's own. */
+export const PLATFORM_OPERATIONS = [
+  'create',
+  'drain',
+  'loadRevisions',
+  'reconcile',
+  'recycle',
+  'remove',
+  'saveRevisions',
+  'specialise',
+  'standby',
+  'watch',
+  'writeStatus',
+] as const;
+type PlatformOperation = (typeof PLATFORM_OPERATIONS)[number];
 
 export interface ColdStartKind {
   readonly via: string;

@@ -1,8 +1,15 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { OwnedSeries } from '../../process/metrics.ts';
 import type { Controller } from './create-controller.ts';
-import type { EngineCounters, ServiceEntry } from './engine-context.ts';
-import { POOL_LABELS, poolLabels, registerStateMetrics, SERVICE_LABELS } from './state-metrics.ts';
+import { ADMIN_CALLS, ADMIN_OUTCOMES, type EngineCounters, PLATFORM_OPERATIONS } from './engine-context.ts';
+import {
+  labelsOf,
+  live,
+  POOL_LABELS,
+  poolLabels,
+  registerStateMetrics,
+  SERVICE_LABELS,
+} from './state-metrics.ts';
 
 /** From a standby's hit in the page cache to a download of gigabytes. */
 const COLD_START_SECONDS = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120];
@@ -42,6 +49,11 @@ export function createEngineMetrics(registry: Registry): EngineMetrics {
     help: 'Replicas that ended unasked after they had been ready.',
     labelNames: SERVICE_LABELS,
     registers,
+    // At 0 from the beginning: what appears with its first 1 has not increased, as Prometheus sees it.
+    collect() {
+      for (const entry of leader === undefined ? [] : live(leader.context))
+        this.inc(owned.note(entry.uid, this, labelsOf(entry)), 0);
+    },
   });
   // 10 phases x 2 ways x 17 series: up to 340 a service that starts in both ways, 150 in the usual one.
   const phases = new Histogram({
@@ -60,9 +72,13 @@ export function createEngineMetrics(registry: Registry): EngineMetrics {
   });
   const standbyFailures = new Counter({
     name: 'pilotlight_pool_failed_starts_total',
-    help: 'Standbys of a pool that could not be started or died, by code.',
-    labelNames: [...POOL_LABELS, 'code'],
+    help: 'Standbys of a pool that could not be started or died; the log says why.',
+    labelNames: POOL_LABELS,
     registers,
+    collect() {
+      for (const key of leader?.context.pools.keys() ?? [])
+        this.inc(owned.note(key, this, poolLabels(key)), 0);
+    },
   });
   const adminCalls = new Counter({
     name: 'pilotlight_admin_calls_total',
@@ -88,6 +104,8 @@ export function createEngineMetrics(registry: Registry): EngineMetrics {
     help: 'Reports of activators that a replica refused or broke.',
     registers,
   });
+  for (const call of ADMIN_CALLS) for (const outcome of ADMIN_OUTCOMES) adminCalls.inc({ call, outcome }, 0);
+  for (const operation of PLATFORM_OPERATIONS) platformErrors.inc({ operation }, 0);
   return {
     counters: {
       decision: (entry, reason) => {
@@ -107,8 +125,8 @@ export function createEngineMetrics(registry: Registry): EngineMetrics {
         const { total } = phasesMs;
         if (total !== undefined) coldStarts.observe({ via, model, waited: String(waited) }, total / 1000);
       },
-      standbyFailed: (pool, code) => {
-        standbyFailures.inc(owned.note(pool, standbyFailures, { ...poolLabels(pool), code }));
+      standbyFailed: (pool) => {
+        standbyFailures.inc(owned.note(pool, standbyFailures, poolLabels(pool)));
       },
       adminCall: (call, outcome) => {
         adminCalls.inc({ call, outcome });
@@ -133,8 +151,4 @@ export function createEngineMetrics(registry: Registry): EngineMetrics {
       leader = controller;
     },
   };
-}
-
-function labelsOf({ settings }: ServiceEntry): { namespace: string; service: string } {
-  return { namespace: settings.namespace, service: settings.name };
 }

@@ -75,7 +75,12 @@ export function queueStatus(context: EngineContext, entry: ServiceEntry): void {
     });
 }
 
-function problem(context: EngineContext, entry: ServiceEntry, operation: string, error: unknown): void {
+function problem(
+  context: EngineContext,
+  entry: ServiceEntry,
+  operation: 'saveRevisions' | 'writeStatus',
+  error: unknown,
+): void {
   context.counters.platformError(operation);
   const { namespace, name } = entry.settings;
   context.logger.error({ namespace, service: name, operation, err: error }, 'the platform refused a write');

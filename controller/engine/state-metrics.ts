@@ -21,7 +21,7 @@ interface StateMetric {
   readonly name: string;
   readonly help: string;
   readonly labelNames?: readonly string[];
-  read(controller: Controller, show: Show): void;
+  readonly read: (controller: Controller, show: Show) => void;
 }
 
 /**
@@ -209,11 +209,11 @@ const USAGE_COUNTERS: readonly StateMetric[] = [
   },
 ];
 
-function labelsOf({ settings }: ServiceEntry): { namespace: string; service: string } {
+export function labelsOf({ settings }: ServiceEntry): { namespace: string; service: string } {
   return { namespace: settings.namespace, service: settings.name };
 }
 
-function live(context: EngineContext): ServiceEntry[] {
+export function live(context: EngineContext): ServiceEntry[] {
   return [...context.services.values()].filter(({ isDeleted }) => !isDeleted);
 }
 
