@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from './errors.ts';
+import { storageAccessSchema } from './storage-access.ts';
 
 /**
  * The runtime's admin port: controller to runtime, bearer token, never the serving port. The token is a shared
@@ -24,21 +25,6 @@ export const ADMIN_PATHS = {
 } as const;
 
 const errorCodeSchema = z.custom<ErrorCode>(isErrorCode, 'expected an error code');
-
-/** Credentials and address of an S3 store; they travel with the claim and are never written to disk. */
-export const s3AccessSchema = z.object({
-  endpoint: z.string().optional(),
-  region: z.string().optional(),
-  accessKeyId: z.string().optional(),
-  secretAccessKey: z.string().optional(),
-  sessionToken: z.string().optional(),
-  /** Bucket in the host name instead of the path. */
-  virtualHosted: z.boolean().optional(),
-  anonymous: z.boolean().optional(),
-  /** False accepts any certificate. Default true. */
-  verifySsl: z.boolean().optional(),
-});
-export type S3Access = z.infer<typeof s3AccessSchema>;
 
 /** What a model URI was resolved to, kept with the revision so that a cached start asks no store. */
 export const modelIdentitySchema = z.object({
@@ -66,7 +52,7 @@ export const specialiseRequestSchema = z.object({
     uri: z.string().min(1),
     identity: modelIdentitySchema.optional(),
     sha256: z.string().optional(),
-    s3: s3AccessSchema.optional(),
+    access: storageAccessSchema.optional(),
   }),
   serving: z.object({
     /** Requests at once; absent: what the runtime's instances take. */

@@ -57,7 +57,10 @@ export interface ResolvedService {
   env: Readonly<Record<string, string>>;
   /** Where the model lies, as resolved from `storageUri` or `storage`; absent for a user's own container. */
   modelUri?: string;
-  s3?: SpecialiseRequest['model']['s3'];
+  /** How to reach the model's store, and as whom. */
+  access?: SpecialiseRequest['model']['access'];
+  /** The store needs to know nothing of the pod: the access has all, or the store wants nothing. */
+  carriesCredentials?: true;
   warnings: readonly string[];
 }
 

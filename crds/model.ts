@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import { claimOf } from './claims.ts';
 import { fields, optional, refuse, refused, text, unsupported } from './fields.ts';
 import { processShape } from './pod-fields.ts';
 import { parseRuntimeArguments } from './runtime-arguments.ts';
+import { storeOf } from './storage-access.ts';
 
 /** KServe's field per framework, older than `model`; only `onnx` is served here. */
 export const OTHER_FRAMEWORKS = [
@@ -24,9 +26,9 @@ function onlyOnnx(found: string): string {
   );
 }
 
-const URI_SCHEMES_SUPPORTED = ['file', 'http', 'https', 's3', 'gs'];
-const URI_SCHEMES_LATER = ['pvc', 'hf', 'oci', 'azure', 'abfs', 'wasbs', 'hdfs', 'webhdfs', 'git', 'model'];
-const AZURE_BLOB = /^https:\/\/[^/]+\.blob\.core\.windows\.net\//;
+const AZURE_SCHEMES = ['abfs', 'abfss', 'wasb', 'wasbs'];
+const URI_SCHEMES_SUPPORTED = ['file', 'http', 'https', 's3', 'gs', 'pvc', ...AZURE_SCHEMES];
+const URI_SCHEMES_LATER = ['hf', 'oci', 'azure', 'hdfs', 'webhdfs', 'git', 'model'];
 
 const storageUri = text()
   .min(1)
@@ -39,28 +41,21 @@ const storageUri = text()
       refuse(context, {
         refusal: 'not-supported-yet',
         value: `${scheme}:`,
-        instead: 'file:, http:, https:, s3: and gs: are',
+        instead: 'file:, http:, https:, s3:, gs:, abfss: and pvc: are',
       });
     } else if (!URI_SCHEMES_SUPPORTED.includes(scheme)) {
-      const message = `expected a URI of scheme file, http, https, s3 or gs, got "${scheme}:"`;
+      const message = `expected a URI of scheme file, http, https, s3, gs, abfss or pvc, got "${scheme}:"`;
       refuse(context, { refusal: 'message', message });
     } else {
       const message = uriProblem(uri, scheme);
       if (message !== undefined) refuse(context, { refusal: 'message', message });
     }
-    if (AZURE_BLOB.test(uri) && !uri.includes('?')) {
-      // A blob with a SAS token, or a public one, is an ordinary https download of one file; that is all there is.
-      const last = uri.slice(uri.lastIndexOf('/') + 1);
-      if (!last.includes('.')) {
-        const instead = 'a single file is, with its name';
-        refuse(context, { refusal: 'not-supported-yet', value: 'folder of Azure blobs', instead });
-      }
-    }
   });
 
 const SCHEME_RULE = {
-  rule: "self.matches('^(?i)(file|https?|s3|gs):.+')",
-  message: 'not supported yet: storageUri of another scheme than file:, http:, https:, s3: and gs:',
+  rule: "self.matches('^(?i)(file|https?|s3|gs|pvc|abfss?|wasbs?):.+')",
+  message:
+    'not supported yet: storageUri of another scheme than file:, http:, https:, s3:, gs:, abfss: and pvc:',
 };
 
 function uriProblem(uri: string, scheme: string): string | undefined {
@@ -73,6 +68,16 @@ function uriProblem(uri: string, scheme: string): string | undefined {
     return new RegExp(`^${scheme}://[a-z0-9][-._a-z0-9]{0,221}(/.*)?$`, 'i').test(uri)
       ? undefined
       : `expected "${scheme}://bucket/path", got "${uri.slice(0, 80)}"`;
+  }
+  if (scheme === 'pvc') {
+    const claim = claimOf(uri);
+    const isPlain = claim !== undefined && !claim.path.split('/').includes('..');
+    return isPlain ? undefined : `expected "pvc://claim/path", got "${uri.slice(0, 80)}"`;
+  }
+  if (AZURE_SCHEMES.includes(scheme)) {
+    return storeOf(uri) === 'azure' && /^[a-z]+:\/\/[^/@:]+@[a-z0-9]+\./i.test(uri)
+      ? undefined
+      : `expected "${scheme}://container@account.dfs.core.windows.net/path", got "${uri.slice(0, 80)}"`;
   }
   const url = URL.canParse(uri) ? new URL(uri) : undefined;
   if (url === undefined || url.hostname === '') return `expected a URL, got "${uri.slice(0, 80)}"`;
@@ -97,7 +102,7 @@ const storageSchema = fields({
 const modelShape = {
   storageUri: optional(
     storageUri
-      .describe('Where the model lies: file:, http(s):, s3: or gs:.')
+      .describe('Where the model lies: file:, http(s):, s3:, gs:, abfss: (and Azure’s https:) or pvc:.')
       .meta({ 'x-kubernetes-validations': [SCHEME_RULE] }),
   ),
   storage: optional(storageSchema).describe(

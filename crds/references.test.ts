@@ -167,21 +167,25 @@ describe('S3 credentials from a service account', () => {
       }),
     ).toEqual({
       uri: 's3://models/digits',
-      s3: {
-        accessKeyId: 'id',
-        secretAccessKey: 'secret',
-        endpoint: 'http://minio.example:9000',
-        region: 'eu-central-2',
-        useHttps: false,
-        verifySsl: false,
-        virtualHosted: false,
-        anonymous: false,
+      access: {
+        s3: {
+          accessKeyId: 'id',
+          secretAccessKey: 'secret',
+          endpoint: 'http://minio.example:9000',
+          region: 'eu-central-2',
+          useHttps: false,
+          verifySsl: false,
+          virtualHosted: false,
+        },
       },
+      carriesCredentials: true,
     });
   });
 
   it('without an endpoint go to AWS, bucket in the host name', () => {
-    expect(settingsWith({})).toMatchObject({ s3: { useHttps: true, verifySsl: true, virtualHosted: true } });
+    expect(settingsWith({})).toMatchObject({
+      access: { s3: { useHttps: true, verifySsl: true, virtualHosted: true } },
+    });
   });
 
   it('our annotations win over KServe’s, the Secret’s over the account’s', () => {
@@ -189,12 +193,18 @@ describe('S3 credentials from a service account', () => {
       { 'serving.kserve.io/s3-region': 'a', 'serving.pilotlight.dev/s3-region': 'b' },
       { 'serving.kserve.io/s3-region': 'c', 'serving.kserve.io/s3-usevirtualbucket': 'false' },
     );
-    expect(settings).toMatchObject({ s3: { region: 'b', virtualHosted: false } });
+    expect(settings).toMatchObject({ access: { s3: { region: 'b', virtualHosted: false } } });
   });
 
   it('anonymous access leaves the keys out', () => {
     const storage = settingsWith({ 'serving.kserve.io/s3-useanoncredential': 'true' });
-    expect(storage?.s3).toEqual({ useHttps: true, verifySsl: true, virtualHosted: true, anonymous: true });
+    expect(storage?.access?.s3).toEqual({
+      useHttps: true,
+      verifySsl: true,
+      virtualHosted: true,
+      anonymous: true,
+    });
+    expect(storage?.carriesCredentials).toBe(true);
   });
 
   it.each<[string, ConfigObject[], string]>([
@@ -226,10 +236,16 @@ describe('S3 credentials from a service account', () => {
 });
 
 describe('storage without a service account', () => {
-  it('is anonymous, or takes AWS variables of the model’s environment', () => {
-    expect(resolve(model(URI), [])).toMatchObject({
+  it('is the pod’s own to reach, or takes AWS variables of the model’s environment', () => {
+    expect(resolve(model(URI), [])).toEqual({
       ok: true,
-      value: { storage: { s3: { anonymous: true } } },
+      value: {
+        env: {},
+        storage: {
+          uri: 's3://models/digits',
+          access: { s3: { useHttps: true, verifySsl: true, virtualHosted: true } },
+        },
+      },
     });
     const env = Object.entries({
       AWS_ACCESS_KEY_ID: 'a',
@@ -239,30 +255,201 @@ describe('storage without a service account', () => {
     expect(resolve(model({ ...URI, env: env.map(([name, value]) => ({ name, value })) }), [])).toMatchObject({
       value: {
         storage: {
-          s3: { accessKeyId: 'a', endpoint: 'http://s3.local:7070', virtualHosted: false, useHttps: false },
+          access: {
+            s3: { accessKeyId: 'a', endpoint: 'http://s3.local:7070', virtualHosted: false, useHttps: false },
+          },
         },
       },
     });
   });
 
-  it('of scheme gs is read through Google’s S3-compatible endpoint', () => {
-    expect(resolve(model({ storageUri: 'gs://examples/models/onnx' }), [])).toMatchObject({
-      ok: true,
-      value: {
-        storage: {
-          uri: 's3://examples/models/onnx',
-          s3: { endpoint: 'https://storage.googleapis.com', anonymous: true, virtualHosted: false },
-        },
-      },
-    });
-  });
-
-  it.each(['https://example.com/m.onnx', 'file:///m.onnx'])('%s needs no S3 settings', (storageUri) => {
+  it.each(['https://example.com/m.onnx', 'file:///m.onnx'])('%s needs no settings', (storageUri) => {
     expect(resolve(model({ storageUri }), [])).toEqual({
       ok: true,
       value: { env: {}, storage: { uri: storageUri } },
     });
   });
+});
+
+/** What a service with these Secrets in its account is told of the way to its model. */
+function storageOf(storageUri: string, secrets: ConfigObject[], env: Record<string, string> = {}) {
+  const account = object('ServiceAccount', 'reader', {
+    secrets: secrets.map(({ metadata }) => ({ name: metadata.name })),
+  });
+  const variables = Object.entries(env).map(([name, value]) => ({ name, value }));
+  const result = resolve({ ...model({ storageUri, env: variables }), serviceAccountName: 'reader' }, [
+    account,
+    ...secrets,
+  ]);
+  return result.ok ? result.value.storage : problemsOf(result);
+}
+
+describe('Google Cloud Storage', () => {
+  const key = {
+    type: 'service_account',
+    client_email: 'a@b.example',
+    private_key: 'PEM-PLANTED',
+    private_key_id: 'k1',
+    token_uri: 'https://oauth2.example/token',
+  };
+  const secretWith = (text: string) =>
+    object('Secret', 'gcs', { stringData: { 'gcloud-application-credentials.json': text } });
+
+  it('is read with the key of the account’s Secret, as in KServe', () => {
+    expect(storageOf('gs://models/m.onnx', [secretWith(JSON.stringify(key))])).toEqual({
+      uri: 'gs://models/m.onnx',
+      access: {
+        gcs: {
+          serviceAccount: {
+            clientEmail: 'a@b.example',
+            privateKey: 'PEM-PLANTED',
+            privateKeyId: 'k1',
+            tokenUri: 'https://oauth2.example/token',
+          },
+        },
+      },
+      carriesCredentials: true,
+    });
+  });
+
+  it('without one is for the pod to reach, at an emulator where the environment says so', () => {
+    expect(storageOf('gs://models/m.onnx', [])).toEqual({ uri: 'gs://models/m.onnx', access: { gcs: {} } });
+    expect(storageOf('gs://models/m.onnx', [], { STORAGE_EMULATOR_HOST: 'fake:4443' })).toEqual({
+      uri: 'gs://models/m.onnx',
+      access: { gcs: { endpoint: 'fake:4443' } },
+    });
+  });
+
+  it('with HMAC keys is read through its S3-compatible endpoint', () => {
+    expect(storageOf('gs://models/m.onnx', [object('Secret', 'hmac', KEYS)])).toMatchObject({
+      uri: 's3://models/m.onnx',
+      access: { s3: { endpoint: 'https://storage.googleapis.com', accessKeyId: 'id', virtualHosted: false } },
+    });
+  });
+
+  it.each([
+    ['no JSON', 'PLANTED {', 'expected the JSON key of a Google service account under'],
+    ['another kind of key', JSON.stringify({ ...key, type: 'external_account' }), 'use workload identity'],
+    ['half a key', JSON.stringify({ type: 'service_account', client_email: 'PLANTED' }), 'private_key'],
+    ['an odd address', JSON.stringify({ ...key, token_uri: 'PLANTED' }), 'expected a URL as token_uri'],
+  ])('with %s in the Secret is a problem that shows none of it', (_what, text, message) => {
+    const [[path, said] = []] = storageOf('gs://models/m', [secretWith(text)]) as [string, string][];
+    expect(path).toBe('spec.predictor.serviceAccountName');
+    expect(said).toContain(message);
+    expect(said).toContain('Secret "gcs"');
+    expect(said).not.toContain('PLANTED');
+  });
+});
+
+describe('Azure Blob Storage', () => {
+  const uri = 'https://account1.blob.core.windows.net/models/m.onnx';
+  const azure = (stringData: Record<string, string>) =>
+    storageOf(uri, [object('Secret', 'azcreds', { stringData })]);
+
+  it.each([
+    [
+      'a service principal',
+      { AZ_CLIENT_ID: 'c', AZ_CLIENT_SECRET: 's', AZ_TENANT_ID: 't', AZ_SUBSCRIPTION_ID: 'x' },
+      { servicePrincipal: { clientId: 'c', clientSecret: 's', tenantId: 't' } },
+    ],
+    [
+      'a service principal under Azure’s own names',
+      { AZURE_CLIENT_ID: 'c', AZURE_CLIENT_SECRET: 's', AZURE_TENANT_ID: 't' },
+      { servicePrincipal: { clientId: 'c', clientSecret: 's', tenantId: 't' } },
+    ],
+    ['the account’s key', { AZURE_STORAGE_ACCESS_KEY: 'a2V5' }, { accountKey: 'a2V5' }],
+    ['a shared access signature', { AZURE_STORAGE_SAS_TOKEN: '?sv=1&sig=x' }, { sasToken: 'sv=1&sig=x' }],
+    [
+      'another endpoint',
+      { AZURE_STORAGE_ACCESS_KEY: 'a2V5', AZURE_SERVICE_URL: 'http://azurite:10000/account1' },
+      { accountKey: 'a2V5', endpoint: 'http://azurite:10000/account1' },
+    ],
+  ])('is read with %s', (_what, data, access) => {
+    expect(azure(data)).toEqual({ uri, access: { azure: access }, carriesCredentials: true });
+  });
+
+  it('is for the pod to reach where nothing is said, or only who the pod is', () => {
+    expect(storageOf(uri, [])).toEqual({ uri, access: { azure: {} } });
+    expect(azure({ AZURE_CLIENT_ID: 'c' })).toEqual({ uri, access: { azure: {} } });
+  });
+
+  it('takes variables of the model’s environment', () => {
+    const fileSystem = 'abfss://models@account1.dfs.core.windows.net/m.onnx';
+    expect(storageOf(fileSystem, [], { AZURE_STORAGE_ACCESS_KEY: 'a2V5' })).toMatchObject({
+      access: { azure: { accountKey: 'a2V5' } },
+    });
+  });
+
+  it('names what is missing and shows no value', () => {
+    expect(azure({ AZ_CLIENT_ID: 'PLANTED', AZ_CLIENT_SECRET: 'PLANTED' })).toEqual([
+      [
+        'spec.predictor.serviceAccountName',
+        'expected AZURE_TENANT_ID beside the client secret of an Azure service principal (Secret "azcreds")',
+      ],
+    ]);
+  });
+
+  it('with a signature in its URI is fetched as it is', () => {
+    expect(storageOf(`${uri}?sv=1&sig=x`, [])).toEqual({ uri: `${uri}?sv=1&sig=x` });
+  });
+});
+
+describe('a plain web server', () => {
+  const secretWith = (headers: string, host = 'models.example') =>
+    object('Secret', 'web', { stringData: { 'https-host': host, headers } });
+
+  it('gets the headers of the Secret with its name, as in KServe, and no other server does', () => {
+    const secret = secretWith('{"Authorization": "Bearer t"}');
+    expect(storageOf('https://models.example/m.onnx', [secret])).toEqual({
+      uri: 'https://models.example/m.onnx',
+      access: { http: { headers: { authorization: 'Bearer t' } } },
+      carriesCredentials: true,
+    });
+    for (const uri of ['https://other.example/m.onnx', 'https://models.example.evil.example/m.onnx'])
+      expect(storageOf(uri, [secret])).toEqual({ uri });
+  });
+
+  it.each([
+    ['no JSON', '{PLANTED'],
+    ['a line break in a value', JSON.stringify({ a: 'PLANTED\r\nx: y' })],
+    ['a value that is no text', JSON.stringify({ a: { b: 'PLANTED' } })],
+    ['a header that is not theirs to set', JSON.stringify({ Host: 'PLANTED' })],
+  ])('with %s is a problem that shows none of it', (_what, text) => {
+    const said = JSON.stringify(storageOf('https://models.example/m.onnx', [secretWith(text)]));
+    expect(said).toContain('key \\"headers\\" of Secret \\"web\\"');
+    expect(said).not.toContain('PLANTED');
+  });
+});
+
+describe('a claim', () => {
+  it('is the file that is mounted', () => {
+    expect(storageOf('pvc://weights/a b/m#1.onnx', [])).toEqual({
+      uri: 'file:///mnt/claims/weights/a%20b/m%231.onnx',
+    });
+    expect(storageOf('pvc://weights', [])).toEqual({ uri: 'file:///mnt/claims/weights/' });
+  });
+});
+
+describe('the Secret that an annotation of the service names', () => {
+  it.each(['serving.kserve.io/storageSecretName', 'serving.pilotlight.dev/storageSecretName'])(
+    '(%s) counts in place of those of the account',
+    (annotation) => {
+      const account = object('ServiceAccount', 'default', { secrets: [{ name: 'other' }] });
+      const other = object('Secret', 'other', {
+        stringData: { AWS_ACCESS_KEY_ID: 'not', AWS_SECRET_ACCESS_KEY: 'this' },
+      });
+      const mine = object('Secret', 'mine', KEYS);
+      expect(resolve(model(URI), [account, other, mine], { [annotation]: 'mine' })).toMatchObject({
+        value: { storage: { access: { s3: { accessKeyId: 'id' } } } },
+      });
+      expect(problemsOf(resolve(model(URI), [account, other], { [annotation]: 'mine' }))).toEqual([
+        [
+          'metadata.annotations',
+          'Secret "mine" is not in namespace "default"; an annotation of the service names it',
+        ],
+      ]);
+    },
+  );
 });
 
 describe('a storage key', () => {
@@ -289,13 +476,16 @@ describe('a storage key', () => {
       value: {
         storage: {
           uri: 's3://models/digits/m.onnx',
-          s3: {
-            accessKeyId: 'id',
-            secretAccessKey: 'secret',
-            endpoint: 'http://minio:9000',
-            region: 'eu',
-            useHttps: false,
+          access: {
+            s3: {
+              accessKeyId: 'id',
+              secretAccessKey: 'secret',
+              endpoint: 'http://minio:9000',
+              region: 'eu',
+              useHttps: false,
+            },
           },
+          carriesCredentials: true,
         },
       },
     });
@@ -303,13 +493,43 @@ describe('a storage key', () => {
 
   it('is the default one when left out, and parameters go over it', () => {
     expect(resolve(storage({ parameters: { region: 'us' } }), [config])).toMatchObject({
-      value: { storage: { uri: 's3://standard/digits/m.onnx', s3: { region: 'us' } } },
+      value: { storage: { uri: 's3://standard/digits/m.onnx', access: { s3: { region: 'us' } } } },
+    });
+  });
+
+  it.each([
+    [
+      'gs',
+      {
+        type: 'gs',
+        bucket: 'b',
+        base64_service_account: Buffer.from(
+          JSON.stringify({ type: 'service_account', client_email: 'e', private_key: 'k' }),
+        ).toString('base64'),
+      },
+      {
+        uri: 'gs://b/digits/m.onnx',
+        access: { gcs: { serviceAccount: { clientEmail: 'e', privateKey: 'k' } } },
+      },
+    ],
+    [
+      'azure',
+      { type: 'azure', account_name: 'account1', container: 'c', access_key: 'a2V5' },
+      {
+        uri: 'abfss://c@account1.dfs.core.windows.net/digits/m.onnx',
+        access: { azure: { accountKey: 'a2V5' } },
+      },
+    ],
+  ])('may be of type %s', (_type, settings, found) => {
+    const secret = object('Secret', 'storage-config', { stringData: { mine: JSON.stringify(settings) } });
+    expect(resolve(storage({ key: 'mine' }), [secret])).toMatchObject({
+      value: { storage: { ...found, carriesCredentials: true } },
     });
   });
 
   it('may be missing altogether where parameters say all', () => {
     expect(resolve(storage({ parameters: { bucket: 'public' } }), [])).toMatchObject({
-      value: { storage: { uri: 's3://public/digits/m.onnx', s3: { anonymous: true } } },
+      value: { storage: { uri: 's3://public/digits/m.onnx', access: { s3: { virtualHosted: true } } } },
     });
   });
 
@@ -353,7 +573,7 @@ describe('a storage key', () => {
       { parameters: { type: 'hdfs' } },
       [],
       'storage.parameters',
-      'not supported yet: storage of type "hdfs" (s3 is)',
+      'not supported yet: storage of type "hdfs" (s3, gs, azure are)',
     ],
   ])('%s is a problem that names it', (_what, rest, objects, path, message) => {
     expect(problemsOf(resolve(storage(rest), objects))).toEqual([[`spec.predictor.model.${path}`, message]]);

@@ -1,20 +1,28 @@
+import type { StorageAccess } from '../contracts/storage-access.ts';
+import { claimFileUri, claimOf } from './claims.ts';
 import type { ConfigMap, Secret, ServiceAccount } from './config-objects.ts';
-import { missingKey, missingObject, type NamespaceObjects, resolveEnv } from './env.ts';
+import { missingObject, type NamespaceObjects, resolveEnv } from './env.ts';
 import type { InferenceService } from './inference-service.ts';
 import type { ModelSpec } from './model.ts';
 import { type PathSegment, type Problem, problemAt } from './problems.ts';
-import { type RawS3Settings, readS3Settings, type S3Settings } from './s3-settings.ts';
-import { STORAGE_SECRET_ANNOTATION } from './warnings.ts';
+import { carriesCredentials, findAccess, storeOf } from './storage-access.ts';
+import { fromStorage } from './storage-config.ts';
+import { annotatedStorageSecret } from './storage-secret.ts';
 
 /** The objects of a service's own namespace, by name. */
 export interface ReferenceObjects extends NamespaceObjects {
   serviceAccounts: ReadonlyMap<string, ServiceAccount>;
 }
 
-/** Where a model lies and how to get at it. `gs:` URIs come out as `s3:` at Google's S3-compatible endpoint. */
+/**
+ * Where a model lies and how to get at it, as its runtime is told: a `gs:` URI with HMAC keys comes out as `s3:` at
+ * Google's S3-compatible endpoint, a `pvc:` URI as the file that is mounted.
+ */
 export interface ResolvedStorage {
   uri: string;
-  s3?: S3Settings;
+  access?: StorageAccess;
+  /** The store needs to know nothing of the pod: credentials come with the access, or it wants none. */
+  carriesCredentials?: true;
 }
 
 export interface ResolvedReferences {
@@ -55,7 +63,7 @@ export function resolveReferences(service: InferenceService, objects: ReferenceO
   const storage =
     model.storage === undefined
       ? fromUri(service, model, env, objects)
-      : fromStorage(service, model.storage, objects);
+      : storageOfKey(service, model.storage, objects);
   if ('problem' in storage) problems.push(storage.problem);
   return problems.length > 0 || 'problem' in storage
     ? { ok: false, problems }
@@ -65,7 +73,16 @@ export function resolveReferences(service: InferenceService, objects: ReferenceO
 type StorageResult = { resolved: ResolvedStorage } | { problem: Problem };
 
 const MODEL_PATH: PathSegment[] = ['spec', 'predictor', 'model'];
-const GOOGLE_ENDPOINT = 'https://storage.googleapis.com';
+const ACCOUNT_PATH: PathSegment[] = ['spec', 'predictor', 'serviceAccountName'];
+
+function storageOfKey(
+  service: InferenceService,
+  storage: NonNullable<ModelSpec['storage']>,
+  { secrets }: ReferenceObjects,
+): StorageResult {
+  const found = fromStorage(service, storage, secrets, [...MODEL_PATH, 'storage']);
+  return found.ok ? { resolved: resolvedStorage(found.uri, found.access) } : { problem: found.problem };
+}
 
 function processOf(service: InferenceService): {
   declared: Pick<ModelSpec, 'env' | 'envFrom'>;
@@ -85,173 +102,62 @@ function fromUri(
   objects: ReferenceObjects,
 ): StorageResult {
   const uri = model.storageUri ?? '';
-  const isGoogle = /^gs:/i.test(uri);
-  if (!isGoogle && !/^s3:/i.test(uri)) return { resolved: { uri } };
-  const account = accountSettings(service, objects, isGoogle);
-  if ('problem' in account) return account;
-  const fallback: RawS3Settings = {
-    accessKeyId: env['AWS_ACCESS_KEY_ID'],
-    secretAccessKey: env['AWS_SECRET_ACCESS_KEY'],
-    sessionToken: env['AWS_SESSION_TOKEN'],
-    endpoint: isGoogle ? GOOGLE_ENDPOINT : (env['AWS_ENDPOINT_URL_S3'] ?? env['AWS_ENDPOINT_URL']),
-    region: env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'],
-  };
-  const raw = mergeSettings(fallback, account.raw);
-  if (isGoogle)
-    Object.assign(raw, { endpoint: GOOGLE_ENDPOINT, virtualHosted: '0', region: raw.region ?? 'auto' });
-  const settings = readS3Settings(raw);
-  if (!settings.ok)
-    return { problem: problemAt(account.path ?? [...MODEL_PATH, 'storageUri'], settings.message) };
-  return { resolved: { uri: isGoogle ? `s3${uri.slice(2)}` : uri, s3: settings.value } };
+  const claim = claimOf(uri);
+  // What is mounted needs nobody's leave but the pod's.
+  if (claim !== undefined) return { resolved: { uri: claimFileUri(claim) } };
+  const store = storeOf(uri);
+  if (store === undefined) return { resolved: { uri } };
+  const found = accountSecrets(service, objects, store !== 'http');
+  if ('problem' in found) return found;
+  const { account, secrets } = found;
+  const access = findAccess({ uri, account, secrets, env });
+  if (!access.ok) {
+    const path = account === undefined && secrets.length === 0 ? [...MODEL_PATH, 'storageUri'] : ACCOUNT_PATH;
+    return { problem: problemAt(path, access.message) };
+  }
+  return { resolved: resolvedStorage(access.value.uri, access.value.access) };
 }
 
-interface AccountSettings {
-  raw: RawS3Settings;
-  path?: PathSegment[];
+function resolvedStorage(uri: string, access: StorageAccess | undefined): ResolvedStorage {
+  if (access === undefined) return { uri };
+  return { uri, access, ...(carriesCredentials(access) && { carriesCredentials: true }) };
 }
 
-/** What the service account says: its annotations, and over them the first of its Secrets that has AWS keys. */
-function accountSettings(
+/**
+ * The service account and its Secrets; of these only the one that an annotation of the service names, where there
+ * is such.
+ *
+ * @param isStrict A Secret that is listed and missing is a problem.
+ */
+function accountSecrets(
   service: InferenceService,
   objects: ReferenceObjects,
-  isGoogle: boolean,
-): AccountSettings | { problem: Problem } {
+  isStrict: boolean,
+): { account: ServiceAccount | undefined; secrets: Secret[] } | { problem: Problem } {
   const named = service.spec.predictor.serviceAccountName;
-  const path: PathSegment[] = ['spec', 'predictor', 'serviceAccountName'];
   const { namespace } = service.metadata;
   const account = objects.serviceAccounts.get(named ?? 'default');
-  if (account === undefined) {
-    // The account "default" is there in every namespace, written down or not.
-    return named === undefined || named === 'default'
-      ? { raw: {} }
-      : { problem: problemAt(path, `ServiceAccount "${named}" is not in namespace "${namespace}"`) };
-  }
-  const annotated = settingsOfAnnotations(account.metadata.annotations);
-  for (const reference of account.secrets) {
-    const secret = objects.secrets.get(reference.name);
-    if (secret === undefined) {
-      const message = `${missingObject(true, reference.name, namespace)}; ServiceAccount "${account.metadata.name}" lists it`;
-      return { problem: problemAt(path, message) };
-    }
-    const { data } = secret;
-    if (isGoogle && Object.hasOwn(data, 'gcloud-application-credentials.json')) {
-      const message = `not supported yet: Google service account keys (Secret "${reference.name}"); use HMAC keys as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY`;
-      return { problem: problemAt(path, message) };
-    }
-    const fromSecret = mergeSettings(annotated, settingsOfAnnotations(secret.metadata.annotations));
-    const isS3 = Object.hasOwn(data, 'AWS_ACCESS_KEY_ID') || Object.hasOwn(data, 'AWS_SECRET_ACCESS_KEY');
-    if (!isS3 && fromSecret.anonymous === undefined) continue;
-    for (const key of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']) {
-      if (isS3 && !Object.hasOwn(data, key)) return { problem: problemAt(path, missingKey(secret, key)) };
-    }
-    const keys: RawS3Settings = {
-      accessKeyId: data['AWS_ACCESS_KEY_ID'],
-      secretAccessKey: data['AWS_SECRET_ACCESS_KEY'],
-      sessionToken: data['AWS_SESSION_TOKEN'],
-      endpoint: data['AWS_ENDPOINT_URL'] ?? data['S3_ENDPOINT'],
-      region: data['AWS_REGION'] ?? data['AWS_DEFAULT_REGION'],
-    };
-    return { raw: mergeSettings(keys, fromSecret), path };
-  }
-  return { raw: annotated, path };
-}
-
-/** Ours win over KServe's, so that one object can serve both. */
-function settingsOfAnnotations(annotations: Readonly<Record<string, string>>): RawS3Settings {
-  const read = (name: string): string | undefined =>
-    annotations[`serving.pilotlight.dev/s3-${name}`] ?? annotations[`serving.kserve.io/s3-${name}`];
-  return {
-    endpoint: read('endpoint'),
-    region: read('region'),
-    useHttps: read('usehttps'),
-    verifySsl: read('verifyssl'),
-    virtualHosted: read('usevirtualbucket'),
-    anonymous: read('useanoncredential'),
-    caBundle: read('cabundle'),
-  };
-}
-
-function mergeSettings(base: RawS3Settings, over: RawS3Settings): RawS3Settings {
-  const given = Object.entries(over).filter(([, value]) => value !== undefined);
-  return { ...base, ...Object.fromEntries(given) };
-}
-
-function storageSecretName(service: InferenceService): string {
-  return service.metadata.annotations[STORAGE_SECRET_ANNOTATION] ?? 'storage-config';
-}
-
-/** `storage`: an entry of the Secret `storage-config`, a JSON object, with the parameters over it. */
-function fromStorage(
-  service: InferenceService,
-  storage: NonNullable<ModelSpec['storage']>,
-  objects: ReferenceObjects,
-): StorageResult {
-  const path = [...MODEL_PATH, 'storage'];
-  const entry = storageEntry(service, storage, objects, path);
-  if ('problem' in entry) return entry;
-  const settings: Record<string, string> = { ...entry.settings, ...storage.parameters };
-  const type = settings['type'] ?? 's3';
-  if (type !== 's3') {
+  // The account "default" is there in every namespace, written down or not.
+  if (account === undefined && named !== undefined && named !== 'default') {
     return {
-      problem: problemAt([...path, 'parameters'], `not supported yet: storage of type "${type}" (s3 is)`),
+      problem: problemAt(ACCOUNT_PATH, `ServiceAccount "${named}" is not in namespace "${namespace}"`),
     };
   }
-  const bucket = settings['bucket'];
-  if (bucket === undefined || bucket === '') {
-    const message = 'expected a bucket in storage.parameters or in the entry of the storage Secret';
-    return { problem: problemAt([...path, 'parameters'], message) };
+  const annotated = annotatedStorageSecret(service);
+  if (annotated !== undefined) {
+    const secret = objects.secrets.get(annotated);
+    if (secret !== undefined) return { account, secrets: [secret] };
+    const message = `${missingObject(true, annotated, namespace)}; an annotation of the service names it`;
+    return { problem: problemAt(['metadata', 'annotations'], message) };
   }
-  const s3 = readS3Settings({
-    accessKeyId: settings['access_key_id'],
-    secretAccessKey: settings['secret_access_key'],
-    sessionToken: settings['session_token'],
-    endpoint: settings['endpoint_url'],
-    region: settings['region'] ?? settings['default_region'],
-    verifySsl: settings['verify_ssl'],
-    virtualHosted: settings['use_virtual_bucket'],
-    anonymous: settings['anonymous'],
-    caBundle: settings['certificate'],
-  });
-  if (!s3.ok) return { problem: problemAt(path, s3.message) };
-  return { resolved: { uri: `s3://${bucket}/${storage.path.replace(/^\/+/, '')}`, s3: s3.value } };
-}
-
-function storageEntry(
-  service: InferenceService,
-  storage: NonNullable<ModelSpec['storage']>,
-  objects: ReferenceObjects,
-  path: PathSegment[],
-): { settings: Record<string, string> } | { problem: Problem } {
-  const secretName = storageSecretName(service);
-  const secret = objects.secrets.get(secretName);
-  const keyPath = [...path, 'key'];
-  if (secret === undefined) {
-    // Parameters alone can describe a public bucket; only a named entry needs the Secret.
-    return storage.key === undefined
-      ? { settings: {} }
-      : { problem: problemAt(keyPath, missingObject(true, secretName, service.metadata.namespace)) };
+  const secrets: Secret[] = [];
+  for (const { name } of account?.secrets ?? []) {
+    const secret = objects.secrets.get(name);
+    if (secret !== undefined) secrets.push(secret);
+    else if (isStrict) {
+      const message = `${missingObject(true, name, namespace)}; ServiceAccount "${account?.metadata.name}" lists it`;
+      return { problem: problemAt(ACCOUNT_PATH, message) };
+    }
   }
-  const defaults = [`default_${storage.parameters['type'] ?? 's3'}`, 'default'];
-  const key = storage.key ?? defaults.find((candidate) => Object.hasOwn(secret.data, candidate));
-  if (key === undefined) return { settings: {} };
-  const text = Object.hasOwn(secret.data, key) ? secret.data[key] : undefined;
-  if (text === undefined) return { problem: problemAt(keyPath, missingKey(secret, key)) };
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    // The parser's own message would quote the text, which holds credentials.
-    parsed = undefined;
-  }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    return {
-      problem: problemAt(keyPath, `expected a JSON object under key "${key}" of Secret "${secretName}"`),
-    };
-  }
-  const settings: Record<string, string> = {};
-  for (const [name, value] of Object.entries(parsed)) {
-    if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number')
-      settings[name] = String(value);
-  }
-  return { settings };
+  return { account, secrets };
 }

@@ -14,7 +14,7 @@ export interface S3Settings {
   /** Bucket in the host name instead of the path. */
   virtualHosted: boolean;
   /** Requests are not signed. */
-  anonymous: boolean;
+  anonymous?: true;
 }
 
 /** The same settings as text, under our own names; absent and empty are the same. */
@@ -33,8 +33,8 @@ export interface RawS3Settings {
 
 /**
  * Reads settings as KServe writes them: an endpoint with or without scheme, switches as `1`/`0` or
- * `true`/`false`. Without an access key requests are anonymous. The bucket goes into the path, except at AWS,
- * which wants it in the host name.
+ * `true`/`false`. Without keys, and not anonymous, requests are signed as whoever the pod is. The bucket goes into
+ * the path, except at AWS, which wants it in the host name.
  */
 export function readS3Settings(raw: RawS3Settings): Parsed<S3Settings> {
   if (filled(raw.caBundle) !== undefined) {
@@ -68,7 +68,7 @@ export function readS3Settings(raw: RawS3Settings): Parsed<S3Settings> {
     const missing = accessKeyId === undefined ? 'an access key id' : 'a secret access key';
     return { ok: false, message: `expected both keys of S3 credentials, ${missing} is missing` };
   }
-  const anonymous = switches.anonymous || accessKeyId === undefined;
+  const { anonymous } = switches;
   const sessionToken = filled(raw.sessionToken);
   const region = filled(raw.region);
   const isAws =
@@ -84,7 +84,7 @@ export function readS3Settings(raw: RawS3Settings): Parsed<S3Settings> {
       useHttps: endpoint.value === undefined ? switches.useHttps : endpoint.value.startsWith('https:'),
       verifySsl: switches.verifySsl,
       virtualHosted: switches.virtualHosted ?? isAws,
-      anonymous,
+      ...(anonymous && { anonymous }),
     },
   };
 }

@@ -173,10 +173,31 @@ describe('what comes later', () => {
     });
   });
 
-  it.each(['pvc://claim/m', 'hf://org/model', 'oci://registry/m'])('storage %s is refused', (storageUri) => {
+  it.each(['hf://org/model', 'oci://registry/m'])('storage %s is refused', (storageUri) => {
     expect(
       messages(manifest({ model: { ...MODEL, storageUri } }))['spec.predictor.model.storageUri'],
-    ).toMatch(/^not supported yet: spec\.predictor\.model\.storageUri (pvc|hf|oci):/);
+    ).toMatch(/^not supported yet: spec\.predictor\.model\.storageUri (hf|oci):/);
+  });
+
+  it.each([
+    'gs://bucket/m',
+    'pvc://claim/m',
+    'pvc://claim',
+    'abfss://container@account1.dfs.core.windows.net/m',
+    'https://account1.blob.core.windows.net/container/folder',
+  ])('storage %s is taken', (storageUri) => {
+    expect(messages(manifest({ model: { ...MODEL, storageUri } }))).toEqual({});
+  });
+
+  it.each([
+    ['pvc:///m', 'expected "pvc://claim/path"'],
+    ['pvc://claim/../../etc', 'expected "pvc://claim/path"'],
+    ['abfss://account1.dfs.core.windows.net/m', 'expected "abfss://container@account'],
+    ['abfss://user:secret@account1.dfs.core.windows.net/m', 'expected "abfss://container@account'],
+  ])('storage %s is refused with what was expected', (storageUri, message) => {
+    expect(
+      messages(manifest({ model: { ...MODEL, storageUri } }))['spec.predictor.model.storageUri'],
+    ).toContain(message);
   });
 
   it('schedules are refused, and checked all the same', () => {

@@ -1,11 +1,13 @@
 import type { InferenceService } from './inference-service.ts';
 import { CLUSTER_ONLY_POD_FIELDS } from './pod-fields.ts';
 import { type Problem, problemAt } from './problems.ts';
+import { STORAGE_SECRET_ANNOTATIONS } from './storage-secret.ts';
 
-/** Names the Secret that stands for `storage-config`, as in KServe. */
-export const STORAGE_SECRET_ANNOTATION = 'serving.kserve.io/storageSecretName';
 /** KServe's annotations of a service that mean the same here; `stop: "true"` stops it by hand. */
-const EFFECTIVE_KSERVE_ANNOTATIONS = new Set([STORAGE_SECRET_ANNOTATION, 'serving.kserve.io/stop']);
+const EFFECTIVE_KSERVE_ANNOTATIONS = new Set<string>([
+  ...STORAGE_SECRET_ANNOTATIONS,
+  'serving.kserve.io/stop',
+]);
 
 /** Knative's annotations and the field that says the same here. */
 const KNATIVE_ANNOTATIONS: Record<string, string> = {

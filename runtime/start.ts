@@ -153,7 +153,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   }
   const { orderFromOptions } = await import('./lifecycle/standalone-order.ts');
   try {
-    await lifecycle.serve(orderFromOptions(options, origin.environment, process.cwd()));
+    await lifecycle.serve(orderFromOptions(options, process.cwd()));
   } catch (error) {
     await stop(0);
     throw error;

@@ -269,8 +269,8 @@ test('a standby whose place is about to go is replaced', async () => {
 test('credentials are not among what is kept of a revision, and are in the claim', async () => {
   const bench = new EngineBench();
   await bench.warm();
-  const s3 = { endpoint: 'http://s3', secretAccessKey: 'very secret' };
-  bench.world.apply({ ...resolvedService('ocr', { predictor: { minReplicas: 1 } }), s3 });
+  const access = { s3: { endpoint: 'http://s3', secretAccessKey: 'very secret' } };
+  bench.world.apply({ ...resolvedService('ocr', { predictor: { minReplicas: 1 } }), access });
   await bench.clock.until(() => bench.endpoints('uid-ocr').length === 1);
   expect(JSON.stringify(bench.world.revisions.get('uid-ocr'))).not.toContain('secret');
   expect(bench.world.revisions.get('uid-ocr')?.[0]?.identity?.files).toHaveLength(1);

@@ -6,7 +6,7 @@ import { holdsSlot, isOwnedBy, type ReplicaRecord } from '../core/replica-record
 import { findRevision, forgetIdentity, markFailed, markReady } from '../core/revisions.ts';
 import { serviceSettings } from '../core/service-settings.ts';
 import { afterFailedStart, afterReady } from '../core/start-trouble.ts';
-import type { StoredRevision } from '../ports.ts';
+import type { ResolvedService, StoredRevision } from '../ports.ts';
 import { countAdminCall } from './admin-calls.ts';
 import { claimToken } from './claim-token.ts';
 import { dispose } from './departures.ts';
@@ -94,7 +94,7 @@ export function specialiseRequest(
   const own = serviceSettings(resolved);
   const { containerConcurrency } = resolved.service.spec.predictor;
   const { instances, threadsPerInstance, sha256 } = own.runtime;
-  const s3 = entry.resolved.s3;
+  const access = accessTo(resolved, entry.resolved);
   return {
     claimId,
     epoch: platform.epoch,
@@ -105,7 +105,7 @@ export function specialiseRequest(
       uri: own.modelUri ?? '',
       ...(identity !== undefined && { identity }),
       ...(sha256 !== undefined && { sha256 }),
-      ...(s3 !== undefined && { s3 }),
+      ...(access !== undefined && { access }),
     },
     serving: {
       ...(containerConcurrency > 0 && { containerConcurrency }),
@@ -117,6 +117,11 @@ export function specialiseRequest(
     warmUp: isDemanded ? 'request' : 'run',
     stats: { url: settings.statsUrl(), token: claimToken(settings.tokenSecret, claimId) },
   };
+}
+
+/** Present credentials, unless the revision's model lies elsewhere: there its own were good. */
+function accessTo(revised: ResolvedService, present: ResolvedService): ResolvedService['access'] {
+  return revised.modelUri === present.modelUri ? present.access : (revised.access ?? present.access);
 }
 
 function onProgress(

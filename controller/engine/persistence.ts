@@ -27,7 +27,7 @@ export function queueSave(context: EngineContext, entry: ServiceEntry): void {
 }
 
 function withoutCredentials(revision: StoredRevision): StoredRevision {
-  const { s3: _credentials, ...resolved } = revision.resolved;
+  const { access: _credentials, ...resolved } = revision.resolved;
   return { ...revision, resolved };
 }
 

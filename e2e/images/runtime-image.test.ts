@@ -77,7 +77,7 @@ const claim = (claimId: string): object => ({
   model: {
     name: 'ocr',
     uri: `s3://${BUCKET}/ocr/rec.onnx`,
-    s3: { endpoint: 'http://store:7070', ...STORE_KEYS },
+    access: { s3: { endpoint: 'http://store:7070', ...STORE_KEYS } },
   },
   serving: { requestTimeoutMs: 10_000 },
   startTimeoutMs: 60_000,

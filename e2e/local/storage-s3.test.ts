@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { S3Access } from '../../contracts/admin.ts';
+import type { S3Access } from '../../contracts/storage-access.ts';
 import { listCached } from '../../runtime/storage/model-cache.ts';
 import { type OpenedModel, openModel } from '../../runtime/storage/open-model.ts';
 import { modelWithExternalData, paddedModel, SILERO_PATH } from '../../runtime/storage/test-models.ts';

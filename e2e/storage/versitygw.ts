@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AwsV4Signer } from 'aws4fetch';
-import { ClusterError } from '../cluster/errors.ts';
 import { tool } from '../cluster/tools.ts';
+import { missingTool } from './missing-tool.ts';
 
 const START_TIMEOUT_MS = 10_000;
 
@@ -17,17 +17,7 @@ export const SECRET_KEY = 'light-my-fire';
  * test why it cannot be had: no Go, or no way to the Go module proxy. Any other failure of the build is thrown.
  */
 export async function versitygwMissing(): Promise<string | undefined> {
-  try {
-    await tool('versitygw');
-    return undefined;
-  } catch (error) {
-    if (error instanceof ClusterError && error.code === 'E2E_NEEDS_GO') {
-      return 'Go is not installed, so versitygw (a real S3 server) cannot be built';
-    }
-    const offline = /dial tcp|no such host|i\/o timeout|proxyconnect|connection refused|TLS handshake/;
-    if (!offline.test(String(error))) throw error;
-    return 'the Go module proxy cannot be reached, so versitygw (a real S3 server) cannot be built';
-  }
+  return missingTool(() => tool('versitygw'), 'versitygw (a real S3 server)');
 }
 
 /** A running S3 server over a folder, and the few S3 calls that fill it. */

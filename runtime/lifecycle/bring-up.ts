@@ -103,7 +103,7 @@ function openOptions(order: LoadOrder, context: BringUpContext, signal: AbortSig
     signal,
     ...(order.identity === undefined ? {} : { identity: order.identity }),
     ...(order.sha256 === undefined ? {} : { sha256: order.sha256 }),
-    ...(order.s3 === undefined ? {} : { credentials: { s3: order.s3 } }),
+    ...(order.access === undefined ? {} : { credentials: order.access }),
     limits: {
       // The start timeout speaks first, with the phase; this one stands behind it.
       overallTimeoutMs: Math.min(order.startTimeoutMs + 1000, 2 ** 31 - 1),

@@ -1,4 +1,5 @@
-import type { ModelIdentity, S3Access, SpecialiseRequest } from '../../contracts/admin.ts';
+import type { ModelIdentity, SpecialiseRequest } from '../../contracts/admin.ts';
+import type { StorageAccess } from '../../contracts/storage-access.ts';
 
 /** What to load and how, whoever asks: a claim, or the command line of a runtime on its own. */
 export interface LoadOrder {
@@ -6,7 +7,7 @@ export interface LoadOrder {
   uri: string;
   identity?: ModelIdentity | undefined;
   sha256?: string | undefined;
-  s3?: S3Access | undefined;
+  access?: StorageAccess | undefined;
   instances?: number | undefined;
   threadsPerInstance?: number | undefined;
   containerConcurrency?: number | undefined;

@@ -7,21 +7,28 @@ import { ModelUnreachableError, systemCode } from './errors.ts';
 const { Agent: HttpAgent, request: httpRequest } = process.getBuiltinModule('node:http');
 const { Agent: HttpsAgent, request: httpsRequest } = process.getBuiltinModule('node:https');
 
-export interface HttpGet {
+/** A request to one server and no other, whatever that answers. */
+export interface HttpRequest {
   url: URL;
-  /** Sent wherever a redirect leads. */
   headers: Record<string, string>;
-  /** Sent to the first origin only. */
-  secretHeaders?: Record<string, string>;
+  /** GET when absent. */
+  method?: 'GET' | 'POST' | 'PUT';
+  body?: string;
   signal: AbortSignal;
   connectTimeoutMs: number;
   idleTimeoutMs: number;
-  /** Most redirects to follow; at 0 the redirect itself is the answer. */
-  redirects: number;
   /** False accepts any certificate. */
   verifyTls?: boolean;
   /** For messages. */
   label: string;
+}
+
+/** `headers` are sent wherever a redirect leads. */
+export interface HttpGet extends Omit<HttpRequest, 'method' | 'body'> {
+  /** Sent to the first origin only. */
+  secretHeaders?: Record<string, string>;
+  /** Most redirects to follow; at 0 the redirect itself is the answer. */
+  redirects: number;
 }
 
 export interface HttpAnswer {
@@ -52,7 +59,7 @@ export async function httpGet(get: HttpGet): Promise<HttpAnswer> {
   let url = get.url;
   let headers = { ...get.headers, ...get.secretHeaders };
   for (let followed = 0; ; followed += 1) {
-    const answer = await once(url, headers, get);
+    const answer = await httpRequestOnce({ ...get, url, headers });
     const location = answer.headers.location;
     if (get.redirects === 0 || location === undefined || ![301, 302, 303, 307, 308].includes(answer.status)) {
       return answer;
@@ -77,13 +84,19 @@ export async function httpGet(get: HttpGet): Promise<HttpAnswer> {
   }
 }
 
-function once(url: URL, headers: Record<string, string>, get: HttpGet): Promise<HttpAnswer> {
+/**
+ * One request, with a bound on connecting and silence. Statuses are answers, not errors.
+ *
+ * @throws ModelUnreachableError (not retryable for TLS faults); the signal's reason when aborted
+ */
+export function httpRequestOnce(get: HttpRequest): Promise<HttpAnswer> {
+  const { url, headers } = get;
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
   const secure = url.protocol === 'https:';
   const plainOrSecure = secure ? httpsRequest : httpRequest;
   const agent = secure ? (get.verifyTls === false ? unverifiedAgent : httpsAgent) : httpAgent;
   const request = plainOrSecure(url, {
-    method: 'GET',
+    method: get.method ?? 'GET',
     agent,
     headers: { 'user-agent': 'pilotlight', ...headers, 'accept-encoding': 'identity' },
     signal: get.signal,
@@ -115,7 +128,7 @@ function once(url: URL, headers: Record<string, string>, get: HttpGet): Promise<
     clearTimeout(connectTimer);
     reject(get.signal.aborted ? abortReason(get.signal) : networkError(error, url.host, get.label));
   });
-  request.end();
+  request.end(get.body);
   return promise;
 }
 

@@ -182,7 +182,7 @@ describe('a model from an HTTP server', () => {
       turn.response.writeHead(307, { location: weights.url('/w') }).end();
     });
     const opened = await open(server.url('/dir/model.onnx'), {
-      credentials: { httpHeaders: { authorization: 'Bearer t' } },
+      credentials: { http: { headers: { authorization: 'Bearer t' } } },
     });
     expect(await readFile(opened.files[1] ?? '', 'utf8')).toBe('12345');
     await opened.release();

@@ -1,29 +1,26 @@
 import { join } from 'node:path';
-import type { ModelIdentity, S3Access } from '../../contracts/admin.ts';
+import type { ModelIdentity } from '../../contracts/admin.ts';
+import type { StorageAccess } from '../../contracts/storage-access.ts';
 import { InvalidModelUriError, ModelNotFoundError, ModelUnreachableError } from './errors.ts';
 import { openLocal } from './open-local.ts';
 import { openRemote } from './open-remote.ts';
 import { readAhead } from './read-ahead.ts';
-import { HttpSource } from './sources/http.ts';
-import { S3Source } from './sources/s3.ts';
+import { Secrets } from './secrets.ts';
+import { openSource } from './sources/open-source.ts';
 import { DEFAULT_STORAGE_LIMITS, type FetchProgress, type StorageLimits } from './storage-types.ts';
 import { parseModelUri, redactUri } from './uri.ts';
 
 /** A longer timer fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-export interface StorageCredentials {
-  s3?: S3Access;
-  /** Sent to the URI's own origin only, never to where it redirects. */
-  httpHeaders?: Record<string, string>;
-}
-
 export interface OpenModelOptions {
-  /** `file:`, `http(s):` or `s3:`; turn a plain path into one with `uriFromArgument`. */
+  /** `file:`, `http(s):`, `s3:`, `gs:` or Azure’s; turn a plain path into one with `uriFromArgument`. */
   uri: string;
   /** An existing or creatable folder, shared by any number of processes. Not used for `file:`. */
   cacheDir: string;
-  credentials?: StorageCredentials;
+  credentials?: StorageAccess;
+  /** Where the pod's own identity is looked for; of this process when absent. */
+  environment?: Readonly<Record<string, string | undefined>>;
   /** Of the `.onnx` file, in hex; the same as `#sha256=…` in the URI. */
   sha256?: string;
   /** Pins a numeric version folder. */
@@ -63,6 +60,7 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
   const limits: StorageLimits = { ...DEFAULT_STORAGE_LIMITS, ...options.limits };
   const uri = parseModelUri(options.uri);
   const sha256 = chosenDigest(uri.sha256, options);
+  const secrets = new Secrets();
   const deadline = new AbortController();
   const label = redactUri(options.uri).replace(/#sha256=.*$/, '');
   const timer = setTimeout(
@@ -81,14 +79,12 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
       await readAheadAll(local.files, signal);
       return opened({ ...local, fromCache: true, startedAtMs, release: () => Promise.resolve() });
     }
-    const source =
-      uri.scheme === 's3'
-        ? new S3Source(uri, options.credentials?.s3 ?? {}, limits)
-        : new HttpSource(uri.url, options.credentials?.httpHeaders ?? {}, limits);
+    const environment = options.environment ?? process.env;
+    const { source, origin } = openSource(uri, options.credentials ?? {}, environment, limits, secrets);
     const { leased, fetchedBytes } = await openRemote({
       source,
       uri: label,
-      origin: uri.scheme === 's3' ? originOfS3(uri, options.credentials?.s3) : redactUri(uri.url),
+      origin,
       cacheDir: options.cacheDir,
       sha256,
       version,
@@ -105,7 +101,7 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
     return opened({ files, identity: leased.identity, fromCache: fetchedBytes === 0, startedAtMs, release });
   } catch (error) {
     signal.throwIfAborted();
-    throw error;
+    throw secrets.hideIn(error);
   } finally {
     clearTimeout(timer);
   }
@@ -137,12 +133,6 @@ async function readAheadAll(files: readonly string[], signal: AbortSignal): Prom
   for (const file of files) {
     await readAhead(file, process.availableMemory(), signal).catch(() => undefined);
   }
-}
-
-/** Two endpoints may hold buckets of one name: the endpoint belongs to the identity of the source. */
-function originOfS3(uri: { bucket: string; key: string }, access: S3Access | undefined): string {
-  const endpoint = access?.endpoint;
-  return `s3://${uri.bucket}/${uri.key}${endpoint === undefined ? '' : `@${new URL(endpoint).host}`}`;
 }
 
 function chosenDigest(inUri: string | undefined, options: OpenModelOptions): string | undefined {

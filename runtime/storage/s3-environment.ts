@@ -1,4 +1,4 @@
-import type { S3Access } from '../../contracts/admin.ts';
+import type { S3Access } from '../../contracts/storage-access.ts';
 
 /**
  * S3 access from the variables that AWS tools and KServe know: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,

@@ -1,5 +1,6 @@
 import { basename, isAbsolute, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { type AzureLocation, azureBlob, azureFileSystem } from './azure-uri.ts';
 import { InvalidModelUriError, UnsupportedModelError } from './errors.ts';
 
 interface WithDigest {
@@ -10,13 +11,14 @@ interface WithDigest {
 export type ModelUri =
   | ({ scheme: 'file'; path: string } & WithDigest)
   | ({ scheme: 'http'; url: string } & WithDigest)
-  | ({ scheme: 's3'; bucket: string; key: string } & WithDigest);
+  | ({ scheme: 's3'; bucket: string; key: string } & WithDigest)
+  | ({ scheme: 'gs'; bucket: string; key: string } & WithDigest)
+  | ({ scheme: 'azure' } & AzureLocation & WithDigest);
 
-const ACCEPTED = 'expected file:///path, https://host/path, http://host/path or s3://bucket/key';
+const ACCEPTED =
+  'expected file:///path, https://host/path, http://host/path, s3://bucket/key, gs://bucket/key or abfss://container@account.dfs.core.windows.net/path';
 /** Schemes that KServe, MLflow and the like know. They get their own answer, since nobody mistyped them. */
-const NOT_YET = new Set(
-  'gs hf oci pvc azure az abfs abfss wasb wasbs adl hdfs webhdfs git ftp sftp mlflow nfs'.split(' '),
-);
+const NOT_YET = new Set('hf oci azure az adl hdfs webhdfs git ftp sftp mlflow nfs'.split(' '));
 const ARCHIVE = /\.(?:zip|tar|tgz|tar\.gz|tar\.zst|tar\.xz|7z)$/i;
 const MAX_LENGTH = 4096;
 const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
@@ -24,8 +26,8 @@ const DIGEST = /^[0-9a-f]{64}$/i;
 
 /**
  * Parses a model URI. A digest may follow as fragment, which no server ever sees:
- * `https://host/m.onnx#sha256=<64 hex digits>`; it is that of the `.onnx` file itself. An s3 key is taken
- * literally, as the AWS tools do: `%` and `+` stand for themselves.
+ * `https://host/m.onnx#sha256=<64 hex digits>`; it is that of the `.onnx` file itself. An s3 or gs key is
+ * taken literally, as the stores' own tools do: `%` and `+` stand for themselves.
  *
  * @throws InvalidModelUriError for what is malformed or tries to leave its folder; UnsupportedModelError for
  *   schemes and archives that are not built yet.
@@ -38,6 +40,11 @@ export function parseModelUri(text: string): ModelUri {
   const scheme = SCHEME.exec(text)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     throw new InvalidModelUriError(`storageUri ${JSON.stringify(shown)} has no scheme; ${ACCEPTED}`);
+  }
+  if (scheme === 'pvc') {
+    throw new UnsupportedModelError(
+      `${shown}: a claim is mounted by the cluster for services there; here give the file or folder as file:`,
+    );
   }
   if (NOT_YET.has(scheme)) throw new UnsupportedModelError(`not supported yet: storageUri scheme ${scheme}`);
   const { rest, sha256 } = splitDigest(text, shown);
@@ -67,7 +74,10 @@ export function uriFromArgument(argument: string, cwd: string): string {
  * presigned URL. Two presigned URLs of one object become the same text.
  */
 export function redactUri(text: string): string {
-  const withoutUser = text.replace(/^([a-z][a-z0-9+.-]+:\/\/)[^/?#@]*@/i, '$1');
+  // What stands before the @ of an Azure file system is the container.
+  const withoutUser = /^(?:abfs|wasb)s?:\/\/[^/?#@:]*@/i.test(text)
+    ? text
+    : text.replace(/^([a-z][a-z0-9+.-]+:\/\/)[^/?#@]*@/i, '$1');
   if (!/^https?:/i.test(withoutUser)) return withoutUser;
   const [beforeFragment = '', ...fragment] = withoutUser.split('#');
   const [path = '', ...query] = beforeFragment.split('?');
@@ -132,10 +142,19 @@ function parseScheme(scheme: string, text: string, shown: string, sha256: string
     case 'file':
       return { scheme: 'file', path: filePath(text, shown), sha256 };
     case 'http':
-    case 'https':
+    case 'https': {
+      const blob = azureBlob(text, shown);
+      if (blob !== undefined) return { scheme: 'azure', ...blob, sha256 };
       return { scheme: 'http', url: httpUrl(text, shown), sha256 };
+    }
     case 's3':
-      return { scheme: 's3', ...bucketAndKey(text, shown), sha256 };
+    case 'gs':
+      return { scheme, ...bucketAndKey(scheme, text, shown), sha256 };
+    case 'abfs':
+    case 'abfss':
+    case 'wasb':
+    case 'wasbs':
+      return { scheme: 'azure', ...azureFileSystem(text, shown), sha256 };
     default:
       throw new InvalidModelUriError(`storageUri ${shown} has the unknown scheme "${scheme}"; ${ACCEPTED}`);
   }
@@ -182,17 +201,21 @@ function httpUrl(text: string, shown: string): string {
   return url.href;
 }
 
-function bucketAndKey(text: string, shown: string): { bucket: string; key: string } {
-  const match = /^s3:\/\/([^/]*)(?:\/(.*))?$/i.exec(text);
+function bucketAndKey(scheme: string, text: string, shown: string): { bucket: string; key: string } {
+  const match = /^[a-z0-9]+:\/\/([^/]*)(?:\/(.*))?$/i.exec(text);
   const bucket = match?.[1] ?? '';
   const key = match?.[2] ?? '';
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket) || bucket.includes('..')) {
     throw new InvalidModelUriError(
-      `storageUri ${shown}: "${bucket}" is no bucket name; expected s3://bucket/key`,
+      `storageUri ${shown}: "${bucket}" is no bucket name; expected ${scheme}://bucket/key`,
     );
   }
+  refuseOddKey(key, shown);
+  return { bucket, key };
+}
+
+function refuseOddKey(key: string, shown: string): void {
   if (key.startsWith('/') || key.includes('//') || key.split('/').includes('.')) {
     throw new InvalidModelUriError(`storageUri ${shown}: the key has an empty or "." segment`);
   }
-  return { bucket, key };
 }

@@ -162,12 +162,13 @@ export class KubePlatform implements Platform {
     }
   }
 
-  fit({ service }: ResolvedService): StandbyFit {
+  fit({ service, carriesCredentials }: ResolvedService): StandbyFit {
     const { namespace } = service.metadata;
     const pools = [...this.#pools.pools]
       .filter(([, pool]) => pool.metadata.namespace === namespace)
       .map(([key, { spec }]) => ({ key, spec }));
-    return fitAmong(service.spec.predictor, pools, this.#options.context.settings);
+    const { settings } = this.#options.context;
+    return fitAmong(service.spec.predictor, pools, settings, { carriesCredentials });
   }
 
   async specialise(

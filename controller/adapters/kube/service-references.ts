@@ -1,7 +1,8 @@
 import { type ConfigObject, parseConfigObject } from '../../../crds/config-objects.ts';
 import { type ReferenceResult, referenceObjects, resolveReferences } from '../../../crds/references.ts';
 import type { InferenceService } from '../../../crds/schema.ts';
-import { STORAGE_SECRET_ANNOTATION } from '../../../crds/warnings.ts';
+import { storeOf } from '../../../crds/storage-access.ts';
+import { annotatedStorageSecret, storageSecretName } from '../../../crds/storage-secret.ts';
 import type { KubeClient } from './api/kube-client.ts';
 import { objectPath, RESOURCES, type ResourceKind } from './api/paths.ts';
 import type { KubeObject } from './api/wire.ts';
@@ -55,9 +56,11 @@ function wantedNames(service: InferenceService): WantedNames {
     if (configMapRef !== undefined) wanted.configMaps.add(configMapRef.name);
   }
   if (model?.storage !== undefined) {
-    wanted.secrets.add(service.metadata.annotations[STORAGE_SECRET_ANNOTATION] ?? 'storage-config');
-  } else if (/^(?:s3|gs):/i.test(model?.storageUri ?? '')) {
+    wanted.secrets.add(storageSecretName(service));
+  } else if (storeOf(model?.storageUri ?? '') !== undefined) {
     wanted.serviceAccounts.add(serviceAccountName ?? 'default');
+    const annotated = annotatedStorageSecret(service);
+    if (annotated !== undefined) wanted.secrets.add(annotated);
   }
   return wanted;
 }

@@ -158,7 +158,8 @@ export class ServiceSource {
       // Left to the kubelet, which resolves the pod's own `valueFrom`; so that no Secret is kept in a revision.
       env: {},
       ...(storage && { modelUri: storage.uri }),
-      ...(storage?.s3 && { s3: storage.s3 }),
+      ...(storage?.access && { access: storage.access }),
+      ...(storage?.carriesCredentials && { carriesCredentials: true }),
       warnings: [...warnings, ...prunedFields(object)],
     };
   }

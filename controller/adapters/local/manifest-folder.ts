@@ -1,5 +1,6 @@
 import { type FSWatcher, readdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
+import { claimOf } from '../../../crds/claims.ts';
 import type { ConfigObject } from '../../../crds/config-objects.ts';
 import { formatProblem, type ManifestDocument, readManifest } from '../../../crds/manifest.ts';
 import { referenceObjects, resolveReferences } from '../../../crds/references.ts';
@@ -50,13 +51,20 @@ async function scanFolder(folder: string): Promise<{ scan: Scan; notices: readon
       continue;
     }
     const { env, storage } = references.value;
+    const { storageUri } = service.spec.predictor.model ?? {};
+    if (claimOf(storageUri) !== undefined) {
+      const message = `a claim is mounted in a cluster only; here give the folder as file:, got "${storageUri}"`;
+      const path = 'spec.predictor.model.storageUri';
+      problems.push({ file, namespace, name, messages: [`${file}:${line}: ${path}: ${message}`] });
+      continue;
+    }
     services.push({
       file,
       line,
       service,
       env,
       ...(storage && { modelUri: storage.uri }),
-      ...(storage?.s3 && { s3: storage.s3 }),
+      ...(storage?.access && { access: storage.access }),
       warnings: warnings.get(`${file}#${documentIndex}`) ?? [],
     });
     // Those of a service stand in its status; what is left is of documents that have none.

@@ -40,8 +40,8 @@ export interface Known {
 export const NOTHING_KNOWN: Known = { services: new Map(), strangers: new Map() };
 
 const keyOf = ({ namespace, name }: { namespace: string; name: string }): string => `${namespace}/${name}`;
-const canonicalText = ({ service, env, s3 }: ScannedService): string =>
-  canonicalJson({ service, env, s3: s3 ?? null });
+const canonicalText = ({ service, env, access }: ScannedService): string =>
+  canonicalJson({ service, env, access: access ?? null });
 
 /**
  * What a fresh scan of the folder changes. A service keeps its uid as long as some file names it; its

@@ -9,17 +9,17 @@ test('a page of a listing gives its objects and, while there is more, the token'
     <NextContinuationToken>t+/=&amp;</NextContinuationToken></ListBucketResult>`;
   expect(parseObjectPage(xml, 'it')).toEqual({
     objects: [
-      { key: 'a&b <c> 模é', sizeBytes: 5, etag: '"e1"' },
-      { key: 'IsTruncated', sizeBytes: 0, etag: undefined },
+      { key: 'a&b <c> 模é', sizeBytes: 5, version: '"e1"' },
+      { key: 'IsTruncated', sizeBytes: 0, version: undefined },
     ],
-    continuationToken: 't+/=&',
+    next: 't+/=&',
   });
 });
 
 test('the last page has no token, whatever else it says', () => {
   const xml =
     '<ListBucketResult><IsTruncated>false</IsTruncated><NextContinuationToken>x</NextContinuationToken></ListBucketResult>';
-  expect(parseObjectPage(xml, 'it')).toEqual({ objects: [], continuationToken: undefined });
+  expect(parseObjectPage(xml, 'it')).toEqual({ objects: [], next: undefined });
 });
 
 test.each(['', '<html></html>', '{"objects": []}'])('a text that is no listing is refused: %j', (text) => {

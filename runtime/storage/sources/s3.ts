@@ -1,133 +1,56 @@
 import { AwsV4Signer } from 'aws4fetch';
-import type { S3Access } from '../../../contracts/admin.ts';
-import {
-  InvalidModelUriError,
-  ModelForbiddenError,
-  ModelLayoutError,
-  ModelNotFoundError,
-  ModelUnreachableError,
-} from '../errors.ts';
-import {
-  contentRange,
-  preconditions,
-  rangeHeader,
-  readRangeAnswer,
-  statusError,
-  versionOf,
-} from '../http-answer.ts';
+import type { S3Access } from '../../../contracts/storage-access.ts';
+import type { AwsCredentials } from '../credentials/aws.ts';
+import { InvalidModelUriError, ModelForbiddenError } from '../errors.ts';
+import { statusError } from '../http-answer.ts';
 import { type HttpAnswer, httpGet, readText } from '../http-client.ts';
-import type {
-  ByteRange,
-  Listing,
-  ModelSource,
-  RangeBody,
-  StorageLimits,
-  StoredFile,
-} from '../storage-types.ts';
+import type { StorageLimits } from '../storage-types.ts';
+import { EtaggedObjectSource } from './etagged-object-source.ts';
+import { BucketNotFoundError, encodeKey, MAX_TEXT_BYTES, type ObjectPage } from './object-source.ts';
 import { parseObjectPage, parseS3Error } from './s3-xml.ts';
 
-const MAX_XML_BYTES = 8 * 1024 ** 2;
-
 /** A model in an S3 bucket: one object, or all objects below a prefix. */
-export class S3Source implements ModelSource {
-  readonly label: string;
+export class S3Source extends EtaggedObjectSource {
   private readonly bucket: string;
-  private readonly key: string;
   private readonly access: S3Access;
-  private readonly limits: StorageLimits;
+  private readonly credentials: AwsCredentials;
   private region: string;
-  /** Prefix that relative paths start from: '' or ending in '/'. */
-  private root: string;
 
-  constructor(location: { bucket: string; key: string }, access: S3Access, limits: StorageLimits) {
+  constructor(
+    location: { bucket: string; key: string },
+    access: S3Access,
+    credentials: AwsCredentials,
+    limits: StorageLimits,
+  ) {
+    super(`s3://${location.bucket}/`, location.key, limits);
     this.bucket = location.bucket;
-    this.key = location.key;
     this.access = access;
-    this.limits = limits;
+    this.credentials = credentials;
     this.region = access.region ?? 'us-east-1';
-    this.label = `s3://${this.bucket}/${this.key}`;
-    this.root = this.key.slice(0, this.key.lastIndexOf('/') + 1);
     checkAccess(access);
   }
 
-  /** The object of that very name, else what lies below it as a prefix. */
-  async list(signal: AbortSignal): Promise<Listing> {
-    if (this.key !== '' && !this.key.endsWith('/')) {
-      try {
-        return { single: true, files: [await this.stat(this.key.slice(this.root.length), signal)] };
-      } catch (error) {
-        if (!(error instanceof ModelNotFoundError) || error.message.includes('NoSuchBucket')) throw error;
-      }
-      this.root = `${this.key}/`;
-    }
-    const files = await this.listBelow(this.root, signal);
-    if (files.length === 0) {
-      throw new ModelNotFoundError(`${this.label} does not exist: no object of that name and none below it`);
-    }
-    return { single: false, files };
+  protected getObject(
+    key: string,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    return this.get(key, new URLSearchParams(), headers, signal);
   }
 
-  /** By a GET of one byte: unlike HEAD it brings the store's own error text. */
-  async stat(path: string, signal: AbortSignal): Promise<StoredFile> {
-    const range = { first: 0, last: 0 };
-    const answer = await this.get(this.root + path, new URLSearchParams(), rangeHeader(range), signal);
-    if (answer.status === 416) {
-      answer.body.destroy();
-      return { path, sizeBytes: 0, version: versionOf(answer.headers) };
-    }
-    const label = this.labelOf(path);
-    await this.refuseFailure(answer, label);
-    answer.body.resume();
-    const judged = readRangeAnswer(answer, { path, sizeBytes: undefined, version: undefined }, range, label);
-    const sizeBytes = contentRange(answer.headers['content-range'])?.total ?? judged.totalBytes;
-    return { path, sizeBytes, version: judged.version };
+  protected async listPage(
+    prefix: string,
+    next: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ObjectPage> {
+    const query = new URLSearchParams({ 'list-type': '2', prefix });
+    if (next !== undefined) query.set('continuation-token', next);
+    const answer = await this.get('', query, {}, signal);
+    await this.refuseFailure(answer, this.label);
+    return parseObjectPage(await readText(answer.body, MAX_TEXT_BYTES, this.label), this.label);
   }
 
-  async fetchRange(file: StoredFile, range: ByteRange | undefined, signal: AbortSignal): Promise<RangeBody> {
-    const label = this.labelOf(file.path);
-    const wanted = { ...rangeHeader(range), ...preconditions(file.version) };
-    const answer = await this.get(this.root + file.path, new URLSearchParams(), wanted, signal);
-    if (answer.status !== 412 && answer.status !== 416) await this.refuseFailure(answer, label);
-    try {
-      return { ...readRangeAnswer(answer, file, range, label), body: answer.body };
-    } catch (error) {
-      answer.body.destroy();
-      throw error;
-    }
-  }
-
-  private async listBelow(prefix: string, signal: AbortSignal): Promise<StoredFile[]> {
-    const files: StoredFile[] = [];
-    let token: string | undefined;
-    do {
-      const query = new URLSearchParams({ 'list-type': '2', prefix });
-      if (token !== undefined) query.set('continuation-token', token);
-      const answer = await this.get('', query, {}, signal);
-      await this.refuseFailure(answer, this.label);
-      const page = parseObjectPage(await readText(answer.body, MAX_XML_BYTES, this.label), this.label);
-      for (const object of page.objects) {
-        // A key ending in / is a console's placeholder for a folder.
-        if (!object.key.startsWith(prefix) || object.key.endsWith('/')) continue;
-        files.push({
-          path: object.key.slice(prefix.length),
-          sizeBytes: object.sizeBytes,
-          version: object.etag,
-        });
-      }
-      if (files.length > this.limits.listedFiles) {
-        throw new ModelLayoutError(
-          `${this.label} holds more than ${this.limits.listedFiles} objects; name the model`,
-        );
-      }
-      if (token !== undefined && page.continuationToken === token) {
-        throw new ModelUnreachableError(`${this.label}: the listing repeats itself`, { retryable: false });
-      }
-      token = page.continuationToken;
-    } while (token !== undefined);
-    return files;
-  }
-
-  /** Signs and sends; when the store names another region, once more with that one. */
+  /** Signs and sends; once more with another identity where there is one, or in the region that the store names. */
   private async get(
     key: string,
     query: URLSearchParams,
@@ -135,9 +58,13 @@ export class S3Source implements ModelSource {
     signal: AbortSignal,
   ): Promise<HttpAnswer> {
     const answer = await this.send(key, query, headers, signal);
+    if (answer.status === 403 && (await this.credentials.afterRefusal())) {
+      answer.body.destroy();
+      return this.send(key, query, headers, signal);
+    }
     if (answer.status !== 301 && answer.status !== 307 && answer.status !== 400) return answer;
     const hinted = answer.headers['x-amz-bucket-region'];
-    const error = parseS3Error(await readText(answer.body, MAX_XML_BYTES, this.label));
+    const error = parseS3Error(await readText(answer.body, MAX_TEXT_BYTES, this.label));
     const region = typeof hinted === 'string' ? hinted : error.region;
     if (region === undefined || region === this.region || !/^[a-z0-9-]{1,40}$/.test(region)) {
       throw statusError(answer.status, answer.headers, this.label, error.text);
@@ -167,8 +94,9 @@ export class S3Source implements ModelSource {
   }
 
   private async signed(url: URL, headers: Record<string, string>): Promise<Record<string, string>> {
-    const { accessKeyId, secretAccessKey, sessionToken, anonymous } = this.access;
-    if (anonymous === true || accessKeyId === undefined || secretAccessKey === undefined) return headers;
+    const keys = await this.credentials.keys();
+    if (keys === undefined) return headers;
+    const { accessKeyId, secretAccessKey, sessionToken } = keys;
     const signer = new AwsV4Signer({
       url: url.href,
       method: 'GET',
@@ -189,7 +117,7 @@ export class S3Source implements ModelSource {
     const virtual =
       this.access.virtualHosted ?? (this.access.endpoint === undefined && !this.bucket.includes('.'));
     const base = endpoint.pathname.replace(/\/+$/, '');
-    const path = key.split('/').map(encodeSegment).join('/');
+    const path = encodeKey(key);
     const url = new URL(endpoint.origin);
     if (virtual) url.hostname = `${this.bucket}.${endpoint.hostname}`;
     url.pathname = virtual ? `${base}/${path}` : `${base}/${this.bucket}${path === '' ? '' : `/${path}`}`;
@@ -197,15 +125,11 @@ export class S3Source implements ModelSource {
     return url;
   }
 
-  private labelOf(path: string): string {
-    return `s3://${this.bucket}/${this.root}${path}`;
-  }
-
-  private async refuseFailure(answer: HttpAnswer, label: string): Promise<void> {
+  protected async refuseFailure(answer: HttpAnswer, label: string): Promise<void> {
     if (answer.status === 200 || answer.status === 206) return;
-    const error = parseS3Error(await readText(answer.body, MAX_XML_BYTES, label));
+    const error = parseS3Error(await readText(answer.body, MAX_TEXT_BYTES, label));
     if (answer.status === 404 && error.code === 'NoSuchBucket') {
-      throw new ModelNotFoundError(`${label}: there is no bucket ${this.bucket} (404 NoSuchBucket)`);
+      throw new BucketNotFoundError(`${label}: there is no bucket ${this.bucket} (404 NoSuchBucket)`);
     }
     if (answer.status === 403 && error.code === 'SignatureDoesNotMatch') {
       throw new ModelForbiddenError(`${label}: the secret key is wrong (403 SignatureDoesNotMatch)`);
@@ -218,14 +142,6 @@ export class S3Source implements ModelSource {
     }
     throw statusError(answer.status, answer.headers, label, error.text);
   }
-}
-
-/** As SigV4 wants it: everything but unreserved characters is escaped. */
-function encodeSegment(segment: string): string {
-  return encodeURIComponent(segment).replace(
-    /[!'()*]/g,
-    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
 }
 
 function checkAccess(access: S3Access): void {

@@ -9,7 +9,7 @@ const GIB = 2 ** 30;
 type Fields = Record<string, unknown>;
 
 function found(predictor: Fields, model: Fields, pool: Fields, weightsBytes?: number): readonly string[] {
-  return misfits(replicaTemplate(predictor, model).spec, poolObject(pool).spec, settings, weightsBytes);
+  return misfits(replicaTemplate(predictor, model).spec, poolObject(pool).spec, settings, { weightsBytes });
 }
 
 const secretEnv = (name: string) => ({ name, valueFrom: { secretKeyRef: { name: 's', key: 'k' } } });
@@ -37,6 +37,21 @@ const CASES: readonly [subject: string, predictor: Fields, model: Fields, pool: 
     ['service account', { serviceAccountName: 'a' }, {}, { serviceAccountName: 'a' }, []],
     ['service account', { serviceAccountName: 'default', automountServiceAccountToken: false }, {}, {}, []],
     ['service account', {}, {}, { automountServiceAccountToken: true }, ['automountServiceAccountToken']],
+    ['claim of the model', {}, { storageUri: 'pvc://weights/m.onnx' }, {}, ['model.storageUri']],
+    [
+      'claim of the model',
+      {},
+      { storageUri: 'pvc://weights/m.onnx' },
+      { volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'weights' } }] },
+      [],
+    ],
+    [
+      'claim of the model',
+      {},
+      { storageUri: 'pvc://weights/m.onnx' },
+      { volumes: [{ name: 'weights', persistentVolumeClaim: { claimName: 'other' } }] },
+      ['model.storageUri'],
+    ],
     ['env', {}, { env: [{ name: 'A', value: '1' }] }, {}, ['model.env']],
     ['env', {}, { env: [{ name: 'A', value: '1' }] }, { env: [{ name: 'A', value: '2' }] }, ['model.env']],
     [
@@ -235,6 +250,37 @@ describe('the fit table', () => {
       'the model’s size (769Mi of weights, a standby has 1Gi of memory)',
     ]);
     expect(found({}, {}, {}, 100 * GIB)).toEqual([]);
+  });
+
+  it('lets an account go that was there for its Secrets, unless the service wants the account itself', () => {
+    const known = { carriesCredentials: true };
+    const of = (predictor: Fields, pool: Fields = {}) =>
+      misfits(replicaTemplate(predictor).spec, poolObject(pool).spec, settings, known);
+    expect(of({ serviceAccountName: 'reader' })).toEqual([]);
+    expect(of({ serviceAccountName: 'reader' }, { serviceAccountName: 'other' })).toEqual([]);
+    expect(of({ serviceAccountName: 'reader', automountServiceAccountToken: true })).toEqual([
+      'spec.predictor.serviceAccountName',
+      'spec.predictor.automountServiceAccountToken',
+    ]);
+    // Without an account of its own a service is not to have that of a pool.
+    expect(of({}, { serviceAccountName: 'other' })).toEqual([
+      'spec.predictor.serviceAccountName',
+      'spec.predictor.automountServiceAccountToken',
+    ]);
+    expect(found({ serviceAccountName: 'reader' }, {}, {})).toContain('spec.predictor.serviceAccountName');
+  });
+
+  it.each([
+    ['s3://b/m', 'AWS_SECRET_ACCESS_KEY', true],
+    ['gs://b/m', 'STORAGE_EMULATOR_HOST', true],
+    ['https://account1.blob.core.windows.net/c/m', 'AZURE_STORAGE_ACCESS_KEY', true],
+    ['abfss://c@account1.dfs.core.windows.net/m', 'AZURE_CLIENT_SECRET', true],
+    ['s3://b/m', 'AZURE_CLIENT_SECRET', false],
+    ['https://example.com/m', 'AZURE_STORAGE_ACCESS_KEY', false],
+    ['pvc://b/m', 'AWS_SECRET_ACCESS_KEY', false],
+  ])('of a model at %s the variable %s travels with the claim: %j', (storageUri, name, travels) => {
+    const fields = found({}, { storageUri, env: [secretEnv(name)] }, {});
+    expect(!fields.includes('spec.predictor.model.env')).toBe(travels);
   });
 
   it('says of a user’s own container just that', () => {

@@ -1,11 +1,13 @@
+import { claimOf } from '../../../../crds/claims.ts';
 import type { InferenceService } from '../../../../crds/inference-service.ts';
 import type { ModelSpec } from '../../../../crds/model.ts';
 import type { EnvVar } from '../../../../crds/pod-fields.ts';
 import { formatQuantity } from '../../../../crds/quantities.ts';
 import { canonicalJson } from '../../../../crds/revision-spec.ts';
 import type { StandbyPoolSpec } from '../../../../crds/standby-pool.ts';
+import { storeOf, TRAVELLING_VARIABLES } from '../../../../crds/storage-access.ts';
 import type { StandbyFit } from '../../../ports.ts';
-import { effectiveResources } from './pod-spec.ts';
+import { claimsOf, effectiveResources } from './pod-spec.ts';
 import { cacheProblem } from './pool-status.ts';
 import type { KubeSettings } from './settings.ts';
 
@@ -24,6 +26,8 @@ export interface FitInput {
   readonly settings: Pick<KubeSettings, 'runtimeResources'>;
   /** Size of the model's files, once they were resolved. */
   readonly weightsBytes?: number | undefined;
+  /** The credentials of the model's store travel with the claim, or it wants none. */
+  readonly carriesCredentials?: boolean | undefined;
 }
 
 interface Row {
@@ -53,11 +57,9 @@ const SAME_IF_GIVEN = {
 export const FIT_TABLE: readonly Row[] = [
   {
     subject: 'service account',
-    misfits: ({ predictor, pool }) => [
-      ...field(accountOf(predictor) === accountOf(pool), 'serviceAccountName'),
-      ...field(mountsToken(predictor) === mountsToken(pool), 'automountServiceAccountToken'),
-    ],
+    misfits: accountMisfits,
   },
+  { subject: 'claim of the model', misfits: claimMisfits },
   { subject: 'env', misfits: envMisfits },
   {
     subject: 'node placement',
@@ -107,16 +109,16 @@ const DEFAULT_GRACE_SECONDS = 600;
 /**
  * Paths of the fields that keep the pool's standbys from taking a revision; none: they fit.
  *
- * @param weightsBytes Size of the model's files, where it is known.
+ * @param known What was found out about the model and its store.
  */
 export function misfits(
   predictor: Predictor,
   pool: StandbyPoolSpec,
   settings: Pick<KubeSettings, 'runtimeResources'>,
-  weightsBytes?: number,
+  known: Pick<FitInput, 'weightsBytes' | 'carriesCredentials'> = {},
 ): readonly string[] {
   if (predictor.model === undefined) return ['spec.predictor.containers'];
-  const input: FitInput = { predictor, pool, settings, weightsBytes };
+  const input: FitInput = { predictor, pool, settings, ...known };
   return FIT_TABLE.flatMap((row) => row.misfits(input));
 }
 
@@ -133,14 +135,14 @@ export function fitAmong(
   predictor: Predictor,
   pools: Iterable<PoolChoice>,
   settings: Pick<KubeSettings, 'runtimeResources' | 'allowCache'>,
-  weightsBytes?: number,
+  known: Pick<FitInput, 'weightsBytes' | 'carriesCredentials'> = {},
 ): StandbyFit {
   const fitting: PoolChoice[] = [];
   let nearest: readonly string[] | undefined;
   for (const pool of pools) {
     // It has no pods and gets none.
     if (cacheProblem(pool.spec, settings) !== undefined) continue;
-    const found = misfits(predictor, pool.spec, settings, weightsBytes);
+    const found = misfits(predictor, pool.spec, settings, known);
     if (found.length === 0) fitting.push(pool);
     if (nearest === undefined || found.length < nearest.length) nearest = found;
   }
@@ -179,20 +181,34 @@ function mountsToken(of: { serviceAccountName?: string; automountServiceAccountT
   return of.automountServiceAccountToken ?? of.serviceAccountName !== undefined;
 }
 
-/** Credentials and addresses of an S3 store that travel with the claim, so that a standby need not have them. */
-const TRAVELLING_VARIABLES = new Set([
-  'AWS_ACCESS_KEY_ID',
-  'AWS_SECRET_ACCESS_KEY',
-  'AWS_SESSION_TOKEN',
-  'AWS_ENDPOINT_URL',
-  'AWS_ENDPOINT_URL_S3',
-  'AWS_REGION',
-  'AWS_DEFAULT_REGION',
-]);
+/**
+ * An account that is there to hold the store's Secrets, as in KServe, has done its part when they were read: any
+ * pool will do. One whose own identity is wanted needs a pool that has it; so does a service that says that it
+ * mounts the account's token.
+ */
+function accountMisfits({ predictor, pool, carriesCredentials }: FitInput): string[] {
+  const isForSecrets =
+    carriesCredentials === true &&
+    predictor.serviceAccountName !== undefined &&
+    predictor.automountServiceAccountToken === undefined;
+  if (isForSecrets) return [];
+  return [
+    ...field(accountOf(predictor) === accountOf(pool), 'serviceAccountName'),
+    ...field(mountsToken(predictor) === mountsToken(pool), 'automountServiceAccountToken'),
+  ];
+}
+
+/** A claim is mounted when a pod starts: a pool has it where its volumes name it. */
+function claimMisfits({ predictor: { model }, pool }: FitInput): string[] {
+  const claim = claimOf(model.storageUri)?.claim;
+  return field(claim === undefined || claimsOf(pool).includes(claim), 'model.storageUri');
+}
 
 function envMisfits({ predictor: { model }, pool }: FitInput): string[] {
-  const travels = /^(s3|gs):/i.test(model.storageUri ?? '');
-  const own = model.env.filter(({ name }) => !travels || !TRAVELLING_VARIABLES.has(name));
+  const store = storeOf(model.storageUri ?? '');
+  const travelling: readonly string[] =
+    store === undefined || store === 'http' ? [] : TRAVELLING_VARIABLES[store];
+  const own = model.env.filter(({ name }) => !travelling.includes(name));
   const hasSources = model.envFrom.length > 0;
   // A value may stand for other variables, and what a Secret brings gives way to those that are declared beside
   // it: then the variables must be the same all together.

@@ -1,4 +1,5 @@
 import type { V1Container, V1PodSpec, V1ResourceRequirements } from '@kubernetes/client-node';
+import { claimMountPath } from '../../../../crds/claims.ts';
 import type {
   CLUSTER_ONLY_POD_FIELDS,
   EnvFromSource,
@@ -25,6 +26,12 @@ export type PodFields = Pick<
   StandbyPoolSpec,
   'serviceAccountName' | (typeof CLUSTER_ONLY_POD_FIELDS)[number]
 >;
+
+/** Volumes as a manifest names them, and the claim that a model lies in. */
+interface MountedVolumes {
+  readonly volumes?: PodFields['volumes'] | undefined;
+  readonly claim?: string | undefined;
+}
 
 /** User of our image, and of everything that runs from it; also the group of its volumes. */
 const RUNTIME_USER = 65_532;
@@ -131,15 +138,49 @@ function pullSecretsOf(fields: PodFields, ofPlatform: readonly string[]): string
 }
 
 const CACHE_VOLUME = 'pilotlight-cache';
+/** Of a claim that a model lies in. */
+const CLAIM_VOLUME = 'pilotlight-claim';
 const TMP_VOLUME = 'pilotlight-tmp';
 const CACHE_PATH = '/cache';
 
-/** Volumes of a pod of our runtime. */
-export function runtimeVolumes(cache: PoolCache, { settings }: PodContext): PodSpecInput['volumes'] {
+/** Volumes of a pod of our runtime; that of a model's claim only where the manifest has not got it already. */
+export function runtimeVolumes(
+  cache: PoolCache,
+  { settings }: PodContext,
+  fields: MountedVolumes,
+): PodSpecInput['volumes'] {
+  const { claim } = fields;
+  const isNew = claim !== undefined && !claimsOf(fields).includes(claim);
   return [
     { name: TMP_VOLUME, emptyDir: {} },
     { name: CACHE_VOLUME, ...cacheSource(cache, settings.cacheSizeLimitBytes) },
+    ...(isNew ? [{ name: CLAIM_VOLUME, persistentVolumeClaim: { claimName: claim, readOnly: true } }] : []),
   ];
+}
+
+/** Claims among the volumes of a manifest, each of which the runtime has mounted, read-only. */
+export function claimsOf(fields: MountedVolumes): string[] {
+  return claimVolumes(fields).map(({ claim }) => claim);
+}
+
+function claimVolumes({ volumes }: MountedVolumes): { name: string; claim: string }[] {
+  return (volumes ?? []).flatMap(({ name, persistentVolumeClaim }) => {
+    const claim = (persistentVolumeClaim as { claimName?: unknown } | undefined)?.claimName;
+    return typeof name === 'string' && typeof claim === 'string' ? [{ name, claim }] : [];
+  });
+}
+
+function claimMounts(fields: MountedVolumes) {
+  const mounts = claimVolumes(fields);
+  const { claim } = fields;
+  if (claim !== undefined && !mounts.some((mount) => mount.claim === claim))
+    mounts.push({ name: CLAIM_VOLUME, claim });
+  const byClaim = new Map(mounts.map((mount) => [mount.claim, mount.name]));
+  return [...byClaim].map(([mounted, name]) => ({
+    name,
+    mountPath: claimMountPath(mounted),
+    readOnly: true,
+  }));
 }
 
 function cacheSource(cache: PoolCache, defaultLimitBytes: number) {
@@ -169,6 +210,7 @@ const fromPod = (fieldPath: string) => ({ fieldRef: { fieldPath } });
 export function runtimeContainer(
   declared: { env: readonly EnvVar[]; envFrom: readonly EnvFromSource[]; resources: Resources },
   { settings, trust }: PodContext,
+  fields: MountedVolumes,
 ): Container {
   const live = { httpGet: { path: '/v2/health/live', port: 'http' } };
   return {
@@ -194,6 +236,7 @@ export function runtimeContainer(
     volumeMounts: [
       { name: TMP_VOLUME, mountPath: '/tmp' },
       { name: CACHE_VOLUME, mountPath: CACHE_PATH },
+      ...claimMounts(fields),
     ],
     securityContext: { ...RESTRICTED_CONTAINER, readOnlyRootFilesystem: true },
     // The controller asks the runtime itself; these are for people, rollouts of nodes and a process that hangs.

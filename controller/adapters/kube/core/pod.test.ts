@@ -350,3 +350,40 @@ describe('default resources', () => {
     );
   });
 });
+
+describe('a claim that a model lies in', () => {
+  const mountsOf = (pod: Pod) =>
+    pod.spec?.containers[0]?.volumeMounts?.filter(({ mountPath }) => mountPath.startsWith('/mnt/'));
+  const claimsIn = (pod: Pod) =>
+    pod.spec?.volumes?.flatMap(({ name, persistentVolumeClaim }) =>
+      persistentVolumeClaim === undefined ? [] : [{ name, ...persistentVolumeClaim }],
+    );
+
+  it('is mounted, read-only, into the service’s own pod', () => {
+    const pod = runtime({}, { storageUri: 'pvc://weights/a/m.onnx' });
+    expect(claimsIn(pod)).toEqual([{ name: 'pilotlight-claim', claimName: 'weights', readOnly: true }]);
+    expect(mountsOf(pod)).toEqual([
+      { name: 'pilotlight-claim', mountPath: '/mnt/claims/weights', readOnly: true },
+    ]);
+  });
+
+  it('is not mounted twice where the service lists it among its volumes', () => {
+    const volumes = [{ name: 'mine', persistentVolumeClaim: { claimName: 'weights' } }];
+    const pod = runtime({ volumes }, { storageUri: 'pvc://weights/m.onnx' });
+    expect(claimsIn(pod)).toEqual([{ name: 'mine', claimName: 'weights' }]);
+    expect(mountsOf(pod)).toEqual([{ name: 'mine', mountPath: '/mnt/claims/weights', readOnly: true }]);
+  });
+
+  it('is in every standby of a pool whose volumes name it', () => {
+    const volumes = [
+      { name: 'a', persistentVolumeClaim: { claimName: 'weights' } },
+      { name: 'b', persistentVolumeClaim: { claimName: 'more-weights' } },
+      { name: 'c', emptyDir: {} },
+    ];
+    expect(mountsOf(standby({ volumes }))).toEqual([
+      { name: 'a', mountPath: '/mnt/claims/weights', readOnly: true },
+      { name: 'b', mountPath: '/mnt/claims/more-weights', readOnly: true },
+    ]);
+    expect(mountsOf(standby())).toEqual([]);
+  });
+});

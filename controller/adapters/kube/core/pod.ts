@@ -1,4 +1,5 @@
 import { PilotlightError } from '../../../../contracts/errors.ts';
+import { claimOf } from '../../../../crds/claims.ts';
 import { canonicalJson } from '../../../../crds/revision-spec.ts';
 import type { StandbyPoolSpec } from '../../../../crds/standby-pool.ts';
 import type { ReplicaTemplate } from '../../../ports.ts';
@@ -62,8 +63,8 @@ function standbySpec({ name, spec }: Pick<PoolObject, 'name' | 'spec'>, context:
   return podSpec(
     {
       fields: spec,
-      container: runtimeContainer(spec, context),
-      volumes: runtimeVolumes(spec.cache, context),
+      container: runtimeContainer(spec, context, spec),
+      volumes: runtimeVolumes(spec.cache, context, spec),
       isRuntime: true,
       // Whose requests it will be serving is not known yet; a runtime that has drained ends at once anyway.
       gracePeriodSeconds: MAX_GRACE_SECONDS,
@@ -114,6 +115,7 @@ export function isCurrent(pod: Pod, pool: Pick<PoolObject, 'name' | 'spec'>, con
  */
 export function replicaPod(template: ReplicaTemplate, context: PodContext, podName: string): Pod {
   const { spec, service, serviceUid } = template;
+  const mounted = { volumes: spec.volumes, claim: claimOf(spec.model?.storageUri)?.claim };
   return podObject({
     namespace: template.namespace,
     name: podName,
@@ -131,8 +133,8 @@ export function replicaPod(template: ReplicaTemplate, context: PodContext, podNa
         container:
           spec.model === undefined
             ? userContainer(spec.containers[0], context)
-            : runtimeContainer(spec.model, context),
-        volumes: spec.model === undefined ? [] : runtimeVolumes({ kind: 'emptyDir' }, context),
+            : runtimeContainer(spec.model, context, mounted),
+        volumes: spec.model === undefined ? [] : runtimeVolumes({ kind: 'emptyDir' }, context, mounted),
         isRuntime: spec.model !== undefined,
         gracePeriodSeconds: gracePeriodSeconds(spec.timeoutMs),
         spreadOver: { [LABELS.service]: service },

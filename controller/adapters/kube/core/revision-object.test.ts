@@ -25,7 +25,7 @@ function revision(
     resolved: {
       ...resolved,
       env: { TOKEN: 'hunter2' },
-      s3: { accessKeyId: 'AKIA', secretAccessKey: 'hunter3' },
+      access: { s3: { accessKeyId: 'AKIA', secretAccessKey: 'hunter3' } },
     },
     everReady: false,
     createdAtMs: 1_700_000_000_000.25,

@@ -8,7 +8,7 @@ import {
   revisionSpec,
   toManifest,
 } from '../../../../crds/schema.ts';
-import { STORAGE_SECRET_ANNOTATION } from '../../../../crds/warnings.ts';
+import { STORAGE_SECRET_ANNOTATIONS } from '../../../../crds/storage-secret.ts';
 import type { StoredRevision } from '../../../ports.ts';
 import type { ControllerRevision } from './kube-types.ts';
 import { LABELS, MANAGED_BY, ownedByService } from './labels.ts';
@@ -34,7 +34,7 @@ const ANNOTATION = {
 /** All annotations of an object may have 256 KiB together; an identity beyond this is asked from the store again. */
 const MAX_IDENTITY_LENGTH = 128 * 1024;
 /** Annotations of a service that say how its revisions run. */
-const KEPT_ANNOTATIONS = [STORAGE_SECRET_ANNOTATION];
+const KEPT_ANNOTATIONS: readonly string[] = STORAGE_SECRET_ANNOTATIONS;
 
 /** A revision as it is stored: all but what is resolved from other objects. */
 export interface RevisionOnRecord extends Omit<StoredRevision, 'resolved'> {
