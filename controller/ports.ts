@@ -43,6 +43,7 @@ export interface ObservedReplica {
   /** Model URIs in the cache that this replica would use. */
   cachedModels: readonly string[];
   pid?: number;
+  /** Why it has failed; in state `starting` what its start waits for. Codes may be the platform's own words. */
   failure?: { code: string; message: string };
   sinceMs: number;
 }
@@ -69,6 +70,20 @@ export interface StandbyPool {
   key: string;
   /** Standbys to keep for whoever comes; 0: none, they are started on demand. */
   size: number;
+}
+
+/** How a pool stands, for people to see. */
+export interface PoolReport {
+  /** Standbys that any service may claim. */
+  ready: number;
+  /** On their way to that. */
+  starting: number;
+  /** Those that a service has. */
+  serving: number;
+  /** Those that only the service that had them last may claim for the moment. */
+  quarantined: number;
+  /** Why standbys are lacking: what refused the last one, or what the start of one waits for. */
+  trouble?: { code: string; message: string };
 }
 
 /** Whether standbys can take a revision. */
@@ -171,6 +186,8 @@ export interface Platform {
   remove(id: string): Promise<void>;
   /** Host names under which callers reach the service, and the URL for its status. */
   addresses(namespace: string, name: string): { hosts: readonly string[]; url: string };
+  /** How a pool stands now, told when that has changed. Absent where pools have no status. */
+  reportPool?(key: string, report: PoolReport): void;
   writeStatus(uid: string, status: InferenceServiceStatus): Promise<void>;
   recordEvent(uid: string, event: ServiceEvent): void;
   loadRevisions(uid: string): Promise<readonly StoredRevision[]>;

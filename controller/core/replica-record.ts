@@ -43,6 +43,8 @@ export interface ReplicaRecord {
   readonly memoryRequestBytes?: number;
   readonly cachedModels: readonly string[];
   readonly pid?: number;
+  /** What its start waits for, in the platform's words; absent while it goes as it should. */
+  readonly waitsFor?: { readonly code: string; readonly message: string };
   readonly inFlight: number;
   readonly sinceMs: number;
 }
@@ -84,14 +86,16 @@ export function newRecord(observed: ObservedReplica): ReplicaRecord {
  * facts are taken over: an observation may be older than the call that is under way.
  */
 export function observe(record: ReplicaRecord, observed: ObservedReplica): ReplicaRecord {
+  const { waitsFor: _before, ...known } = record;
   const facts = {
-    ...record,
+    ...known,
     cachedModels: observed.cachedModels,
     ...(observed.address !== undefined && { address: observed.address }),
     ...(observed.capacity !== undefined && { capacity: observed.capacity }),
     ...(observed.pid !== undefined && { pid: observed.pid }),
     ...(observed.memoryRequestBytes !== undefined && { memoryRequestBytes: observed.memoryRequestBytes }),
     ...(observed.isOutdated !== undefined && { isOutdated: observed.isOutdated }),
+    ...(observed.state === 'starting' && observed.failure !== undefined && { waitsFor: observed.failure }),
   };
   if (record.phase !== 'starting') return facts;
   if (observed.state === 'standby') return { ...facts, phase: 'standby', sinceMs: observed.sinceMs };

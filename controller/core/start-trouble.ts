@@ -47,13 +47,20 @@ const FAILURES_UNTIL_FAILED = 3;
 /** A replica that lived this long before it died begins a new count: the same as the kubelet's 10 minutes. */
 const CRASH_RESET_MS = 600_000;
 
+export interface StartFailure {
+  readonly code: string;
+  readonly message: string;
+  /** Whether the passage of a second won't cure it; by its code where this isn't said. */
+  readonly isLasting?: boolean;
+}
+
 export function afterFailedStart(
   before: StartTrouble | undefined,
-  failure: { code: string; message: string },
+  failure: StartFailure,
   nowMs: number,
 ): StartTrouble {
   const failures = (before?.failures ?? 0) + 1;
-  const isLasting = LASTING.has(failure.code);
+  const isLasting = failure.isLasting ?? LASTING.has(failure.code);
   const delayMs = isLasting ? lastingDelayMs(failures) : quickDelayMs(failures);
   return {
     failures,

@@ -5,7 +5,7 @@ import { demandKey } from '../core/demand.ts';
 import { holdsSlot, isOwnedBy, type ReplicaRecord } from '../core/replica-record.ts';
 import { findRevision, forgetIdentity, markFailed, markReady } from '../core/revisions.ts';
 import { serviceSettings } from '../core/service-settings.ts';
-import { afterFailedStart, afterReady } from '../core/start-trouble.ts';
+import { afterFailedStart, afterReady, type StartFailure } from '../core/start-trouble.ts';
 import type { ResolvedService, StoredRevision } from '../ports.ts';
 import { countAdminCall } from './admin-calls.ts';
 import { claimToken } from './claim-token.ts';
@@ -260,19 +260,20 @@ export function noteFailedStart(
   context: EngineContext,
   entry: ServiceEntry,
   revision: string,
-  failure: { code: string; message: string },
+  failure: StartFailure,
 ): void {
   const nowMs = context.clock.nowMs();
   const runtime = runtimeOf(entry, revision);
+  const { code, message } = failure;
   const wasFailed = runtime.trouble?.isFailed === true;
   runtime.trouble = afterFailedStart(runtime.trouble, failure, nowMs);
   if (!isAnyStarting(context, entry, revision)) runtime.startingPhase = undefined;
-  context.counters.failedStart(entry, failure.code);
+  context.counters.failedStart(entry, code);
   if (!runtime.trouble.isFailed || entry.revisions === undefined) return;
-  entry.revisions = markFailed(entry.revisions, revision, { ...failure, atMs: nowMs });
+  entry.revisions = markFailed(entry.revisions, revision, { code, message, atMs: nowMs });
   if (!wasFailed) {
-    const message = `${revision}: ${failure.code}: ${failure.message}`;
-    context.platform.recordEvent(entry.uid, { type: 'Warning', reason: 'LoadFailed', message });
+    const text = `${revision}: ${code}: ${message}`;
+    context.platform.recordEvent(entry.uid, { type: 'Warning', reason: 'LoadFailed', message: text });
   }
 }
 

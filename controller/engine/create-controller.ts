@@ -24,7 +24,7 @@ import {
   type ServiceEntry,
 } from './engine-context.ts';
 import { KeyedQueue } from './keyed-queue.ts';
-import { poolApplied, poolDeleted } from './pools.ts';
+import { poolApplied, poolDeleted, reportPools } from './pools.ts';
 import { reconcileLacking, reconcilePools, reconcileService } from './reconcile.ts';
 import { forgetIfGone, serviceApplied, serviceDeleted, serviceInvalid } from './services.ts';
 import { createViews, type Views } from './views.ts';
@@ -132,6 +132,7 @@ export function createController(options: ControllerOptions): Controller {
       guarded(context, undefined, () => {
         reconcileLacking(context);
         reconcilePools(context);
+        reportPools(context);
       });
     },
   };

@@ -1,7 +1,8 @@
 import { toPilotlightError } from '../../contracts/errors.ts';
 import { demandKey } from '../core/demand.ts';
+import { PlatformRefusal } from '../core/platform-refusal.ts';
 import { findRevision } from '../core/revisions.ts';
-import { afterCrash, afterFailedStart } from '../core/start-trouble.ts';
+import { afterCrash, afterFailedStart, type StartFailure } from '../core/start-trouble.ts';
 import { noteFailedStart } from './claims.ts';
 import {
   changeRecord,
@@ -22,7 +23,7 @@ export function createPoolStandby(context: EngineContext, pool: string): void {
     },
     (thrown: unknown) => {
       count(context, key, -1);
-      notePoolTrouble(context, pool, toPilotlightError(thrown));
+      notePoolTrouble(context, pool, startFailure(thrown));
     },
   );
 }
@@ -31,7 +32,7 @@ export function createPoolStandby(context: EngineContext, pool: string): void {
 export function notePoolTrouble(
   context: EngineContext,
   pool: string,
-  failure: { code: string; message: string },
+  failure: StartFailure,
   wasUp = false,
 ): void {
   const nowMs = context.clock.nowMs();
@@ -104,16 +105,23 @@ export function createFor(
     },
     (thrown: unknown) => {
       count(context, key, -1);
-      const { code, message } = toPilotlightError(thrown);
       context.counters.platformError('create');
       context.logger.error(
         { namespace: settings.namespace, service: settings.name, err: thrown },
         'a replica could not be started',
       );
-      noteFailedStart(context, entry, revisionName, { code, message });
+      noteFailedStart(context, entry, revisionName, startFailure(thrown));
       context.reconcile(entry);
     },
   );
+}
+
+/** A refusal in the platform's own words, as people know them from elsewhere; anything else by our codes. */
+function startFailure(thrown: unknown): StartFailure {
+  if (thrown instanceof PlatformRefusal)
+    return { code: thrown.reason, message: thrown.message, isLasting: !thrown.isPassing };
+  const { code, message } = toPilotlightError(thrown);
+  return { code, message };
 }
 
 /** A call that throws before it returns a promise is a failed call like any other. */

@@ -104,6 +104,8 @@ export interface PoolEntry {
   isDeleted: boolean;
   trouble: StartTrouble | undefined;
   wakeUp: (() => void) | undefined;
+  /** What the platform was last told of it. */
+  reported: string | undefined;
 }
 
 /** Counters that the metrics show; the engine counts, the metrics read. */

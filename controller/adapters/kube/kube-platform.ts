@@ -4,10 +4,12 @@ import { API_VERSION, KIND } from '../../../crds/inference-service.ts';
 import { formatQuantity } from '../../../crds/quantities.ts';
 import type { InferenceServiceStatus } from '../../../crds/schema.ts';
 import type { Logger } from '../../../process/logger.ts';
+import { PlatformRefusal } from '../../core/platform-refusal.ts';
 import type {
   Clock,
   Platform,
   PlatformEvent,
+  PoolReport,
   ReplicaTemplate,
   ResolvedService,
   ServiceEvent,
@@ -30,6 +32,7 @@ import type { PodContext } from './core/settings.ts';
 import { NodeSource } from './node-source.ts';
 import { changeHolder } from './pod-holder.ts';
 import { PoolSource } from './pool-source.ts';
+import { PoolStatuses } from './pool-statuses.ts';
 import { ReplicaPods } from './replica-pods.ts';
 import { RevisionStore } from './revision-store.ts';
 import { ServiceNetwork } from './service-network.ts';
@@ -65,6 +68,7 @@ export class KubePlatform implements Platform {
   readonly #options: KubePlatformOptions;
   readonly #services: ServiceSource;
   readonly #pools: PoolSource;
+  readonly #poolStatuses: PoolStatuses;
   readonly #pods: ReplicaPods;
   readonly #nodes: NodeSource;
   readonly #network: ServiceNetwork;
@@ -101,7 +105,9 @@ export class KubePlatform implements Platform {
       },
       inhabited: () => new Set([...this.#byUid.values()].map(({ metadata }) => metadata?.namespace ?? '')),
       onChange: () => this.#pods.lookAgain(),
+      onObject: (key) => this.#poolStatuses.look(key),
     });
+    this.#poolStatuses = new PoolStatuses({ client, clock, logger, source: this.#pools, onTrouble });
     this.#network = new ServiceNetwork({
       ...shared,
       settings,
@@ -244,6 +250,10 @@ export class KubePlatform implements Platform {
     };
   }
 
+  reportPool(key: string, report: PoolReport): void {
+    this.#poolStatuses.report(key, report);
+  }
+
   async writeStatus(uid: string, status: InferenceServiceStatus): Promise<void> {
     const { namespace = '', name = '' } = this.#byUid.get(uid)?.metadata ?? {};
     if (name === '') return;
@@ -279,6 +289,7 @@ export class KubePlatform implements Platform {
 
   async stop(replicas: 'remove' | 'leave'): Promise<void> {
     await Promise.all([this.#services.stop(), this.#pools.stop(), this.#network.stop()]);
+    await this.#poolStatuses.stop();
     this.#nodes.stop();
     if (replicas === 'remove') {
       const ids = [...this.#pods.values()].flatMap(({ observed }) => observed?.id ?? []);
@@ -294,8 +305,8 @@ export class KubePlatform implements Platform {
       return this.#pods.created(pod);
     } catch (error) {
       if (!isKubeError(error)) throw error;
-      const { code, message } = createRefusal(error);
-      throw new PilotlightError('replica-failed', `${code}: ${message}`, { cause: error });
+      const { code, message, isPassing } = createRefusal(error);
+      throw new PlatformRefusal(code, message, { isPassing, cause: error });
     }
   }
 

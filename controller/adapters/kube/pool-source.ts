@@ -10,7 +10,7 @@ import { createReflector, type Reflector } from './api/reflector.ts';
 import { type KubeObject, objectKey } from './api/wire.ts';
 import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
 import { LABELS, MANAGED_BY } from './core/labels.ts';
-import { cacheProblem } from './core/pool-status.ts';
+import { cacheProblem, type PoolRefusal } from './core/pool-status.ts';
 import type { KubeSettings } from './core/settings.ts';
 
 export interface PoolObject extends KubeObject {
@@ -33,6 +33,8 @@ export interface PoolSourceOptions {
   readonly inhabited: () => ReadonlySet<string>;
   /** What a pool's pods are made from has changed, or a pool is there that wasn't. */
   readonly onChange: () => void;
+  /** The object of a pool, by `namespace/name`, is there, has changed in any way, or is gone. */
+  readonly onObject: (key: string) => void;
 }
 
 const DEFAULT_POOL = 'default';
@@ -45,6 +47,7 @@ export class PoolSource {
   readonly #reflector: Reflector<PoolObject>;
   readonly #queue: WorkQueue;
   readonly #pools = new Map<string, StandbyPool>();
+  readonly #refusals = new Map<string, PoolRefusal>();
   #onSynced: () => void = () => undefined;
 
   constructor(options: PoolSourceOptions) {
@@ -65,8 +68,14 @@ export class PoolSource {
       clock,
       resource: RESOURCES.standbyPools,
       namespaces,
-      onChange: (object, previous) => this.#changed(object, previous),
-      onDelete: (object) => this.#deleted(object),
+      onChange: (object, previous) => {
+        this.#changed(object, previous);
+        options.onObject(objectKey(object));
+      },
+      onDelete: (object) => {
+        this.#deleted(object);
+        options.onObject(objectKey(object));
+      },
       onSynced: () => this.#onSynced(),
       onTrouble,
     });
@@ -91,6 +100,16 @@ export class PoolSource {
     return this.#pools;
   }
 
+  /** The objects as the API server holds them, by `namespace/name`. */
+  get objects(): ReadonlyMap<string, PoolObject> {
+    return this.#reflector.store;
+  }
+
+  /** Why the pool, as its manifest stands now, is not in force; undefined when it is. */
+  refusal(key: string): PoolRefusal | undefined {
+    return this.#refusals.get(key);
+  }
+
   /** A namespace has got its first service, or lost its last one. */
   namespaceChanged(namespace: string): void {
     this.#queue.addAfter(namespace, SETTLE_MS);
@@ -98,22 +117,25 @@ export class PoolSource {
 
   #changed(object: PoolObject, previous: PoolObject | undefined): void {
     const key = objectKey(object);
-    const { namespace = '', deletionTimestamp, generation } = object.metadata ?? {};
+    const { namespace = '', uid, deletionTimestamp, generation } = object.metadata ?? {};
     if (deletionTimestamp !== undefined) {
       this.#deleted(object);
       return;
     }
-    if (previous !== undefined && previous.metadata?.generation === generation && this.#pools.has(key))
-      return;
+    const isSame = previous?.metadata?.uid === uid && previous?.metadata?.generation === generation;
+    if (isSame && (this.#pools.has(key) || this.#refusals.has(key))) return;
+    this.#refusals.delete(key);
     const parsed = parseStandbyPool({ ...object, status: undefined });
     if (!parsed.ok) {
       const problems = parsed.problems.map(({ path, message }) => `${path}: ${message}`);
       this.#options.logger.error({ pool: key, problems }, 'a StandbyPool is not valid');
+      this.#refusals.set(key, { reason: 'InvalidSpec', message: problems.join('\n') });
       return;
     }
     const problem = cacheProblem(parsed.pool.spec, this.#options.settings);
     if (problem !== undefined) {
       this.#options.logger.error({ pool: key, problems: [problem] }, 'a StandbyPool is not allowed');
+      this.#refusals.set(key, { reason: 'CacheNotAllowed', message: problem });
       this.#forget(key, namespace);
       return;
     }
@@ -124,6 +146,7 @@ export class PoolSource {
   }
 
   #deleted(object: PoolObject): void {
+    this.#refusals.delete(objectKey(object));
     this.#forget(objectKey(object), object.metadata?.namespace ?? '');
   }
 

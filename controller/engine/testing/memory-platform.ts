@@ -7,6 +7,7 @@ import type {
   ObservedReplica,
   Platform,
   PlatformEvent,
+  PoolReport,
   ReplicaOrigin,
   ReplicaTemplate,
   ResolvedService,
@@ -35,6 +36,8 @@ export class MemoryWorld {
   readonly replicas = new Map<string, SimulatedRuntime>();
   readonly revisions = new Map<string, readonly StoredRevision[]>();
   readonly statuses = new Map<string, InferenceServiceStatus>();
+  /** How the pool stood each time that the engine told. */
+  readonly poolReports: PoolReport[] = [];
   readonly events: (ServiceEvent & { uid: string })[] = [];
   /** Verbs that were called, in order, as `verb id`. */
   readonly calls: string[] = [];
@@ -42,6 +45,8 @@ export class MemoryWorld {
   readonly avoided: string[][] = [];
   /** Names of verbs that fail once each, in the order given. */
   readonly failing: string[] = [];
+  /** With what they fail; undefined: an error that is nobody's. */
+  failure: Error | undefined;
   options: WorldOptions;
   #epoch = 0;
   #hosts = 0;
@@ -119,7 +124,7 @@ export class MemoryWorld {
     const index = this.failing.indexOf(verb);
     if (index === -1) return;
     this.failing.splice(index, 1);
-    throw new Error(`${verb} was told to fail`);
+    throw this.failure ?? new Error(`${verb} was told to fail`);
   }
 
   get(id: string): SimulatedRuntime {
@@ -242,6 +247,10 @@ class MemoryPlatform implements Platform {
 
   addresses(namespace: string, name: string): { hosts: readonly string[]; url: string } {
     return { hosts: [`${name}.${namespace}`], url: `http://${name}.${namespace}` };
+  }
+
+  reportPool(_key: string, report: PoolReport): void {
+    this.#world.poolReports.push(report);
   }
 
   async writeStatus(uid: string, status: InferenceServiceStatus): Promise<void> {

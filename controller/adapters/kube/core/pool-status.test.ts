@@ -1,21 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { type PoolStatusInput, poolStatus } from './pool-status.ts';
+import { cacheProblem, type PoolStatusInput, poolStatus } from './pool-status.ts';
 import { kubeSettings, poolObject } from './testing/pods.ts';
 
 const NOON_MS = Date.UTC(2026, 10, 24, 12);
 
-function status(counts: Partial<PoolStatusInput['counts']>, rest: Partial<PoolStatusInput> = {}) {
-  return poolStatus(
-    {
-      generation: 4,
-      spec: poolObject({ size: 3 }).spec,
-      settings: kubeSettings(),
-      counts: { ready: 0, starting: 0, serving: 0, quarantined: 0, ...counts },
-      ...rest,
-    },
-    undefined,
-    NOON_MS,
-  );
+function status(
+  counts: Partial<PoolStatusInput['report']>,
+  rest: Partial<Omit<PoolStatusInput, 'report'>> = {},
+) {
+  const report = { ready: 0, starting: 0, serving: 0, quarantined: 0, ...counts };
+  return poolStatus({ generation: 4, size: 3, report, ...rest }, undefined, NOON_MS);
 }
 
 describe('a pool', () => {
@@ -30,35 +24,39 @@ describe('a pool', () => {
         { type: 'Ready', status: 'True', observedGeneration: 4, lastTransitionTime: '2026-11-24T12:00:00Z' },
       ],
     });
-    expect(status({}, { spec: poolObject({ size: 0 }).spec }).conditions).toMatchObject([{ status: 'True' }]);
+    expect(status({}, { size: 0 }).conditions).toMatchObject([{ status: 'True' }]);
   });
 
-  it.each<[string, Partial<PoolStatusInput>, string, string]>([
-    ['that pods start', {}, 'Starting', '1 of 3 ready, 2 starting'],
-    [
-      'Kubernetes’ own reason',
-      { trouble: { code: 'ExceededQuota', message: 'exceeded quota: small' } },
-      'ExceededQuota',
-      '1 of 3 ready: exceeded quota: small',
-    ],
-    [
-      'what the operator doesn’t allow',
-      { spec: poolObject({ cache: { hostPath: { path: '/a' } } }).spec },
-      'CacheNotAllowed',
+  it('that isn’t says that pods start', () => {
+    expect(status({ ready: 1, starting: 2 }).conditions).toMatchObject([
+      { status: 'False', reason: 'Starting', message: '1 of 3 ready, 2 starting' },
+    ]);
+  });
+
+  it('that isn’t says Kubernetes’ own reason', () => {
+    const trouble = { code: 'ExceededQuota', message: 'exceeded quota: small' };
+    expect(status({ ready: 1, trouble }).conditions).toMatchObject([
+      { status: 'False', reason: 'ExceededQuota', message: '1 of 3 ready: exceeded quota: small' },
+    ]);
+    expect(status({ ready: 3, trouble }).conditions).toMatchObject([{ status: 'True' }]);
+  });
+
+  it('that is refused says why, whatever pods of it are left', () => {
+    const message = cacheProblem(poolObject({ cache: { hostPath: { path: '/a' } } }).spec, kubeSettings());
+    expect(message).toBe(
       'spec.cache.hostPath is not allowed by the operator of this platform (allowCache.hostPath of the controller’s configuration): use emptyDir',
-    ],
-  ])('that isn’t says %s', (_what, rest, reason, message) => {
-    expect(status({ ready: 1, starting: 2 }, rest).conditions).toMatchObject([
-      { status: 'False', reason, message },
+    );
+    const refusal = { reason: 'CacheNotAllowed', message: message ?? '' } as const;
+    expect(status({ ready: 3 }, { refusal }).conditions).toMatchObject([
+      { status: 'False', reason: 'CacheNotAllowed', message },
     ]);
   });
 
   it('keeps the time of its condition until that changes', () => {
     const before = status({ ready: 3 });
-    const input = { generation: 4, spec: poolObject({ size: 3 }).spec, settings: kubeSettings() };
     const later = (ready: number) =>
       poolStatus(
-        { ...input, counts: { ready, starting: 0, serving: 0, quarantined: 0 } },
+        { generation: 4, size: 3, report: { ready, starting: 0, serving: 0, quarantined: 0 } },
         before,
         NOON_MS + 60_000,
       );

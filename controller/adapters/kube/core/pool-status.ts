@@ -1,5 +1,6 @@
 import type { StandbyPoolSpec, StandbyPoolStatus } from '../../../../crds/standby-pool.ts';
 import type { Condition } from '../../../../crds/status.ts';
+import type { PoolReport } from '../../../ports.ts';
 import type { KubeSettings } from './settings.ts';
 
 /** Why a pool's cache may not be where its manifest wants it, with what to do; undefined when it may. */
@@ -14,19 +15,23 @@ export function cacheProblem(
   );
 }
 
+/** Why a pool is not in force: no pods are made for it as its manifest stands. */
+export interface PoolRefusal {
+  readonly reason: 'CacheNotAllowed' | 'InvalidSpec';
+  readonly message: string;
+}
+
 export interface PoolStatusInput {
   readonly generation: number;
-  readonly spec: Pick<StandbyPoolSpec, 'size' | 'cache'>;
-  readonly settings: Pick<KubeSettings, 'allowCache'>;
-  readonly counts: {
-    readonly ready: number;
-    readonly starting: number;
-    readonly serving: number;
-    readonly quarantined: number;
-  };
-  /** Why the last pod could not be created, or what its start waits for, in Kubernetes' own words. */
-  readonly trouble?: { readonly code: string; readonly message: string } | undefined;
+  /** Pods that the pool is to have; of no meaning while it is refused. */
+  readonly size: number;
+  readonly refusal?: PoolRefusal | undefined;
+  readonly report: PoolReport;
 }
+
+/** As long as the API takes in a condition. */
+const MAX_REASON_LENGTH = 1_024;
+const MAX_MESSAGE_LENGTH = 32_768;
 
 /** @param previous The status before: a condition that stays as it was keeps its transition time. */
 export function poolStatus(
@@ -40,21 +45,25 @@ export function poolStatus(
     before?.status === condition.status && before.lastTransitionTime !== undefined
       ? before.lastTransitionTime
       : `${new Date(nowMs).toISOString().slice(0, 19)}Z`;
+  const { ready, starting, serving, quarantined } = input.report;
   return {
     observedGeneration: input.generation,
-    ...input.counts,
+    ready,
+    starting,
+    serving,
+    quarantined,
     conditions: [{ ...condition, lastTransitionTime }],
   };
 }
 
-/** Pods in quarantine are there, if only for one service; a pool that has all its pods wants nothing. */
-function readyCondition({ spec, settings, counts, trouble }: PoolStatusInput): Condition {
+function readyCondition({ size, refusal, report }: PoolStatusInput): Condition {
   const type = 'Ready';
-  const problem = cacheProblem(spec, settings);
-  if (problem !== undefined) return { type, status: 'False', reason: 'CacheNotAllowed', message: problem };
-  if (counts.ready >= spec.size) return { type, status: 'True' };
-  const some = `${counts.ready} of ${spec.size} ready`;
-  if (trouble !== undefined)
-    return { type, status: 'False', reason: trouble.code, message: `${some}: ${trouble.message}` };
-  return { type, status: 'False', reason: 'Starting', message: `${some}, ${counts.starting} starting` };
+  if (refusal !== undefined) return { type, status: 'False', ...refusal };
+  if (report.ready >= size) return { type, status: 'True' };
+  const { ready, starting, trouble } = report;
+  const some = `${ready} of ${size} ready`;
+  if (trouble === undefined)
+    return { type, status: 'False', reason: 'Starting', message: `${some}, ${starting} starting` };
+  const message = `${some}: ${trouble.message}`.slice(0, MAX_MESSAGE_LENGTH);
+  return { type, status: 'False', reason: trouble.code.slice(0, MAX_REASON_LENGTH), message };
 }
