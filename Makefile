@@ -20,6 +20,7 @@ help: ## What there is to make
 install: $(INSTALLED) ## Install the packages that the lockfile names
 
 $(INSTALLED): package.json package-lock.json
+	@test ! -L node_modules || { echo 'node_modules is a link: install where it leads'; exit 1; }
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 

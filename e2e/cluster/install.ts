@@ -66,7 +66,10 @@ async function applyHelpers({ kubectl, nodes }: Cluster, images: Images): Promis
   const pod = ['pod', 'client', '--namespace', CLIENT_NAMESPACE];
   // A pod's image can be changed, what it was started with can't; a new one takes a second.
   await kubectl(['delete', ...pod, '--ignore-not-found', '--wait']);
-  const objects = [...storeManifest(images.store), ...clientManifest(images.client, controlPlane)];
+  const objects = [
+    ...storeManifest(images.store, controlPlane),
+    ...clientManifest(images.client, controlPlane),
+  ];
   await kubectl(['apply', '--filename', '-'], documents(objects));
   await kubectl(['rollout', 'status', 'deployment/store', '--namespace', STORE_NAMESPACE, READY_TIMEOUT]);
   await kubectl(['wait', '--for=condition=Ready', ...pod, READY_TIMEOUT]);

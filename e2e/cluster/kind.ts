@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run, succeeds } from './command.ts';
 import { ensureDocker } from './docker-engine.ts';
@@ -29,6 +29,7 @@ const MARK = ['--namespace', 'kube-system', 'configmap', 'pilotlight-e2e'] as co
 const KEEP_SERVICES_INSIDE = ['FORWARD', 'OUTPUT']
   .map((chain) => `iptables -A ${chain} -d 10.96.0.0/16 -j DROP`)
   .join(' && ');
+const INOTIFY_INSTANCES = 1_024;
 const READY_TIMEOUT_MS = 120_000;
 /** A cluster that takes longer than this to come back is made anew sooner. */
 const RECOVERY_TIMEOUT_MS = 30_000;
@@ -171,7 +172,18 @@ async function stands(recipe: string): Promise<boolean> {
   }
 }
 
+/** A cluster of two nodes takes some 40 inotify instances; Linux gives a user 128 unless told otherwise. */
+async function allowInotify(): Promise<void> {
+  const setting = '/proc/sys/fs/inotify/max_user_instances';
+  const now = Number(await readFile(setting, 'utf8').catch(() => String(INOTIFY_INSTANCES)));
+  if (now >= INOTIFY_INSTANCES) return;
+  await writeFile(setting, String(INOTIFY_INSTANCES)).catch((error: unknown) =>
+    say(`  · ${setting} is ${now} and can't be raised: a second cluster may not start (${String(error)})`),
+  );
+}
+
 async function create(image: string | undefined): Promise<void> {
+  await allowInotify();
   const kind = await tool('kind');
   await mkdir(clusterFolder(), { recursive: true });
   await step(
@@ -215,7 +227,9 @@ async function settle(runInStep: RunInStep, recipe: string): Promise<void> {
     },
   );
   const resources = { requests: { cpu: '10m', memory: '30Mi' } };
-  const template = { spec: { containers: [{ name: 'coredns', resources }] } };
+  // Not on the node that cases take away.
+  const nodeSelector = { 'node-role.kubernetes.io/control-plane': '' };
+  const template = { spec: { nodeSelector, containers: [{ name: 'coredns', resources }] } };
   const patch = JSON.stringify({ spec: { replicas: 1, template } });
   await kubectl('--namespace', 'kube-system', 'patch', 'deployment', 'coredns', '--patch', patch);
   for (const node of await nodeContainers())

@@ -76,8 +76,11 @@ export async function storeImage(): Promise<string> {
   return name;
 }
 
-/** The store in the cluster: a namespace, a pod, a Service. */
-export function storeManifest(image: string): object[] {
+/**
+ * The store in the cluster: a namespace, a pod, a Service.
+ * @param node where it runs: not on a node that a case takes away
+ */
+export function storeManifest(image: string, node?: string): object[] {
   const labels = { app: 'store' };
   const metadata = { name: 'store', namespace: STORE_NAMESPACE };
   const env = Object.entries({ ROOT_ACCESS_KEY_ID: ACCESS_KEY, ROOT_SECRET_ACCESS_KEY: SECRET_KEY });
@@ -98,6 +101,7 @@ export function storeManifest(image: string): object[] {
         template: {
           metadata: { labels },
           spec: {
+            ...(node !== undefined && { nodeSelector: { 'kubernetes.io/hostname': node } }),
             containers: [
               {
                 name: 'store',

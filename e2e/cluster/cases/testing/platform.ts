@@ -22,6 +22,9 @@ export type ServiceObject = KubeObject & { readonly status?: InferenceServiceSta
 /** Longest wait for anything that a case waits for, unless it says otherwise. */
 const DEADLINE_MS = 60_000;
 
+/** After an outage of the API server kube-proxy backs off for up to a minute. */
+const ADDRESS_DEADLINE_MS = 120_000;
+
 /** A load that goes on until it is ended. */
 export interface RunningLoad {
   state(): Promise<LoadResult>;
@@ -178,8 +181,10 @@ export class PlatformCase {
    */
   async waitForReady(name: string, deadlineMs = DEADLINE_MS): Promise<ServiceObject> {
     const service = await this.waitForService(name, 'is ready', isReady, deadlineMs);
-    await this.until(`the address of ${name} leads somewhere`, () =>
-      this.client.reaches(this.url(name, '/')),
+    await this.until(
+      `the address of ${name} leads somewhere`,
+      () => this.client.reaches(this.url(name, '/')),
+      ADDRESS_DEADLINE_MS,
     );
     return service;
   }
