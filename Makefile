@@ -12,7 +12,7 @@ INSTALLED := node_modules/.package-lock.json
 # What people give on the command line, for the programs below.
 export KEEP ONLY
 
-.PHONY: help install demo test e2e check format generate bench images cluster cluster-down clean
+.PHONY: help install demo test e2e check format generate interop bench images cluster cluster-down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -50,6 +50,9 @@ generate: $(INSTALLED) ## Write the files that are generated from schemas
 	node crds/generate.ts
 	node charts/generate.ts
 	node runtime/server/grpc/generate.ts
+
+interop: $(INSTALLED) ## Run clients of the protocol from PyPI against it: tritonclient, KServe's SDK, open-inference-openapi (needs Python >= 3.10)
+	@node e2e/interop/run.ts
 
 bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, warm, queue, scale, runtime or all
 	@node bench/main.ts $(WHAT)
