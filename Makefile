@@ -12,7 +12,7 @@ INSTALLED := node_modules/.package-lock.json
 # What people give on the command line, for the programs below.
 export KEEP ONLY
 
-.PHONY: help install demo test e2e check format generate interop bench images cluster cluster-down clean
+.PHONY: help install demo test e2e check format generate interop bench images cluster platform cluster-down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -62,6 +62,9 @@ images: $(INSTALLED) ## Build the container images: TAG=…, REPOSITORY=… and 
 
 cluster: $(INSTALLED) ## Create the kind cluster of the end-to-end tests, with all that it takes
 	@node e2e/cluster/main.ts up
+
+platform: $(INSTALLED) ## That cluster with Pilotlight on it; prints what a shell needs: eval "$$(make -s platform)"
+	@node e2e/cluster/main.ts platform
 
 cluster-down: $(INSTALLED) ## Remove that cluster and everything that came with it
 	@node e2e/cluster/main.ts down

@@ -1,12 +1,20 @@
+import { mkdir, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { clusterOrigin, connectCluster } from './cluster.ts';
 import { succeeds } from './command.ts';
 import { ensureDocker } from './docker-engine.ts';
 import { ownEngineLeftAnything, stopOwnEngine } from './docker-engine-stop.ts';
+import { cacheFolder } from './folders.ts';
+import { install } from './install.ts';
 import { ensureKindCluster, kubeconfigPath, removeCluster } from './kind.ts';
 import { withLock } from './lock.ts';
 import { program, say, step } from './steps.ts';
+import { tool } from './tools.ts';
 
-/** `up` creates the cluster of the end-to-end tests, `down` removes it and everything that came with it. */
+/**
+ * `up` creates the cluster of the end-to-end tests, `platform` installs Pilotlight on it as well, `down` removes it and
+ * everything that came with it.
+ */
 export async function clusterUp(): Promise<string> {
   if (clusterOrigin() === 'current') {
     const { nodes, kubeconfigPath: path } = await connectCluster();
@@ -39,12 +47,28 @@ export async function clusterDown(): Promise<undefined> {
   });
 }
 
+/** The cluster with the platform on it, to try it out. @returns what to put into a shell's environment. */
+async function platform(): Promise<string> {
+  const environment = await clusterUp();
+  await install(await connectCluster());
+  const programs = cacheFolder('bin');
+  await mkdir(programs, { recursive: true });
+  for (const name of ['kubectl', 'helm'] as const) {
+    const link = join(programs, name);
+    await rm(link, { force: true });
+    await symlink(await tool(name), link);
+  }
+  say('Pilotlight is installed. kubectl and helm are there for a shell that takes the following lines in:');
+  return `${environment}\nexport PATH=${programs}:$PATH`;
+}
+
 if (import.meta.main) {
   const command = process.argv[2];
   if (command === 'up') await program(clusterUp);
   else if (command === 'down') await program(clusterDown);
+  else if (command === 'platform') await program(platform);
   else {
-    say('usage: node e2e/cluster/main.ts up|down');
+    say('usage: node e2e/cluster/main.ts up|platform|down');
     process.exitCode = 2;
   }
 }

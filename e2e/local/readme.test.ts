@@ -4,20 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { freePort } from '../../process/free-port.ts';
+import { commandsOf, KUBERNETES_SECTION } from './testing/readme.ts';
 import { waitFor } from './testing/wait-for.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
 /** Commands that run elsewhere: these tests are `make test`, the demo has a test of its own. */
 const RUN_ELSEWHERE = new Set(['make demo', 'make test', 'make install']);
-
-/** What stands behind `$ ` in the README's console blocks. */
-function commandsOf(markdown: string): string[] {
-  return [...markdown.matchAll(/```console\n([\s\S]*?)```/g)]
-    .flatMap(([, block = '']) => block.split('\n'))
-    .filter((line) => line.startsWith('$ '))
-    .map((line) => line.slice(2).trim());
-}
 
 const background: ChildProcess[] = [];
 const temporary = mkdtempSync(join(tmpdir(), 'pilotlight-readme-'));
@@ -39,7 +32,10 @@ async function answers(url: string): Promise<boolean> {
 }
 
 test('every command of the README does what it says', async () => {
-  const commands = commandsOf(readFileSync(join(ROOT, 'README.md'), 'utf8'));
+  const commands = commandsOf(
+    readFileSync(join(ROOT, 'README.md'), 'utf8'),
+    (title) => title !== KUBERNETES_SECTION,
+  );
   const [port, apiPort, runtimePort] = [
     await freePort('127.0.0.1'),
     await freePort('127.0.0.1'),
