@@ -1,34 +1,58 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { catalogueText, dashboardFiles, metricsPage, ruleFiles } from './observability/generated-files.ts';
 
 /**
- * Helm can't read outside a chart, so the chart holds copies of the generated CRDs. This writes them, or with
- * `--check` says whether they are current. Exit codes: 0 written or current, 1 not current, 2 wrong arguments.
+ * Writes what the chart holds and is made elsewhere: copies of the generated CRDs, since Helm can't read outside a
+ * chart, Prometheus rules and Grafana dashboards; beside it the catalogue that their queries are checked against, and
+ * the page that lists all metrics. With `--check` says whether all that is current. Exit codes: 0 written or
+ * current, 1 not current, 2 wrong arguments.
  */
-const SOURCE_FOLDER = fileURLToPath(new URL('../crds', import.meta.url));
-const CHART_FOLDER = fileURLToPath(new URL('pilotlight/files/crds', import.meta.url));
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** A folder of which every file with this ending is generated. */
+interface GeneratedFolder {
+  readonly folder: string;
+  readonly ending: string;
+  readonly files: ReadonlyMap<string, string>;
+}
 
 /**
- * What has to change in `chart` so that it holds the CRDs of `source` and no others.
+ * What has to change in a folder so that it holds the wanted files and no others.
  *
- * @param source file name → text
- * @param chart file name → text
+ * @param wanted file name → text
+ * @param there file name → text
  */
 export function staleFiles(
-  source: ReadonlyMap<string, string>,
-  chart: ReadonlyMap<string, string>,
+  wanted: ReadonlyMap<string, string>,
+  there: ReadonlyMap<string, string>,
 ): { write: string[]; remove: string[] } {
   return {
-    write: [...source.keys()].filter((name) => chart.get(name) !== source.get(name)).sort(),
-    remove: [...chart.keys()].filter((name) => !source.has(name)).sort(),
+    write: [...wanted.keys()].filter((name) => there.get(name) !== wanted.get(name)).sort(),
+    remove: [...there.keys()].filter((name) => !wanted.has(name)).sort(),
   };
 }
 
-async function yamlFiles(folder: string): Promise<Map<string, string>> {
-  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.yaml'));
+async function filesIn(folder: string, ending: string): Promise<Map<string, string>> {
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(ending));
   const texts = names.map(async (name) => [name, await readFile(join(folder, name), 'utf8')] as const);
   return new Map(await Promise.all(texts));
+}
+
+async function generatedFolders(): Promise<GeneratedFolder[]> {
+  const chart = 'charts/pilotlight/files';
+  return [
+    { folder: `${chart}/crds`, ending: '.yaml', files: await filesIn(join(ROOT, 'crds'), '.yaml') },
+    { folder: `${chart}/rules`, ending: '.yaml', files: ruleFiles() },
+    { folder: `${chart}/dashboards`, ending: '.json', files: dashboardFiles() },
+    {
+      folder: 'charts/observability',
+      ending: 'catalogue.ts',
+      files: new Map([['catalogue.ts', catalogueText()]]),
+    },
+    { folder: 'docs', ending: 'metrics.md', files: new Map([['metrics.md', metricsPage()]]) },
+  ];
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -37,18 +61,22 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write('usage: node charts/generate.ts [--check]\n');
     return 2;
   }
-  const source = await yamlFiles(SOURCE_FOLDER);
-  const { write, remove } = staleFiles(source, await yamlFiles(CHART_FOLDER));
-  if (isCheck) {
-    if (write.length + remove.length === 0) return 0;
-    const names = [...write, ...remove].join(', ');
-    process.stderr.write(`${CHART_FOLDER} is not current (${names}), run: node charts/generate.ts\n`);
-    return 1;
+  let exitCode = 0;
+  for (const { folder, ending, files } of await generatedFolders()) {
+    const path = join(ROOT, folder);
+    const { write, remove } = staleFiles(files, await filesIn(path, ending));
+    if (write.length + remove.length === 0) continue;
+    if (isCheck) {
+      const names = [...write, ...remove].join(', ');
+      process.stderr.write(`${folder} is not current (${names}), run: node charts/generate.ts\n`);
+      exitCode = 1;
+      continue;
+    }
+    await mkdir(path, { recursive: true });
+    await Promise.all(write.map((name) => writeFile(join(path, name), files.get(name) ?? '')));
+    await Promise.all(remove.map((name) => rm(join(path, name))));
   }
-  await mkdir(CHART_FOLDER, { recursive: true });
-  await Promise.all(write.map((name) => writeFile(join(CHART_FOLDER, name), source.get(name) ?? '')));
-  await Promise.all(remove.map((name) => rm(join(CHART_FOLDER, name))));
-  return 0;
+  return exitCode;
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

@@ -27,6 +27,24 @@ export interface RenderedObject {
   spec?: unknown;
 }
 
+/** Of a kind of the Prometheus Operator, as far as we use it. */
+export interface PodMonitorSpec {
+  selector: {
+    matchLabels: Record<string, string>;
+    matchExpressions?: { key: string; operator: 'In'; values: string[] }[];
+  };
+  namespaceSelector?: { any?: boolean; matchNames?: string[] };
+  podTargetLabels?: string[];
+  podMetricsEndpoints: { port: string; path: string; interval: string; honorLabels: boolean }[];
+}
+
+interface RenderedRule {
+  alert?: string;
+  record?: string;
+  expr: string;
+  annotations?: Record<string, string>;
+}
+
 interface Kinds {
   ClusterRole: V1ClusterRole;
   ConfigMap: V1ConfigMap;
@@ -40,8 +58,8 @@ interface Kinds {
   Secret: V1Secret;
   Service: V1Service;
   ServiceAccount: V1ServiceAccount;
-  PodMonitor: { spec: { selector: object; podMetricsEndpoints: { port: string; interval: string }[] } };
-  PrometheusRule: { spec: { groups: { name: string }[] } };
+  PodMonitor: { spec: PodMonitorSpec };
+  PrometheusRule: { spec: { groups: { name: string; rules: RenderedRule[] }[] } };
 }
 
 /** A rendered object of one kind: its metadata are always there. */
