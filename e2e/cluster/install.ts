@@ -13,7 +13,7 @@ import { tool } from './tools.ts';
 
 /** Where the platform of the cases is installed. */
 export const RELEASE_NAMESPACE = 'pilotlight-system';
-const CHART = join(import.meta.dirname, '../../charts/pilotlight');
+export const CHART = join(import.meta.dirname, '../../charts/pilotlight');
 const READY_TIMEOUT = '--timeout=180s';
 const BUILD_TAG = 'e2e';
 
