@@ -212,7 +212,20 @@ test('labels and annotations of the values never replace those that the platform
   expect(metadata?.annotations).toMatchObject({ note: 'yes' });
   expect(metadata?.annotations?.['checksum/config']).toMatch(/^[0-9a-f]{64}$/);
   expect(spec?.priorityClassName).toBe('system-cluster-critical');
-  expect(spec?.topologySpreadConstraints).toHaveLength(2);
+});
+
+test('both deployments are spread over nodes, on clusters whose nodes have no zone too', async () => {
+  for (const name of ['controller', 'activator']) {
+    const { spec } = templateOf(named(await render({}), 'Deployment', `pilotlight-${name}`));
+    // The scheduler passes over nodes that lack one of the keys, for all of the constraints.
+    expect(spec?.topologySpreadConstraints?.map(({ topologyKey }) => topologyKey)).toEqual([
+      'kubernetes.io/hostname',
+    ]);
+    const apart = spec?.affinity?.podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution;
+    expect(apart?.map(({ podAffinityTerm }) => podAffinityTerm.topologyKey)).toEqual([
+      'topology.kubernetes.io/zone',
+    ]);
+  }
 });
 
 test('images go by digest where there is one, and pull secrets reach every pod', async () => {

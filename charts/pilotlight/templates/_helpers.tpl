@@ -92,24 +92,34 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- with .settings.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .settings.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
+{{- $component := .component }}
+affinity:
+{{- if .settings.affinity }}
+  {{- toYaml .settings.affinity | nindent 2 }}
+{{- else }}
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      # Zones are spread over so, and not below: a node that lacks one of the labels named there, as one without a
+      # zone does, takes no part in any of that.
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: topology.kubernetes.io/zone
+          labelSelector:
+            matchLabels: {{- include "pilotlight.selector" $component | nindent 14 }}
+          # Pods of the version that is being replaced don't count.
+          matchLabelKeys: [pod-template-hash]
 {{- end }}
 topologySpreadConstraints:
 {{- if .settings.topologySpreadConstraints }}
   {{- toYaml .settings.topologySpreadConstraints | nindent 2 }}
 {{- else }}
-{{- $component := .component }}
-{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
   # ScheduleAnyway: a cluster of one node runs all of them there.
   - maxSkew: 1
-    topologyKey: {{ . }}
+    topologyKey: kubernetes.io/hostname
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{- include "pilotlight.selector" $component | nindent 8 }}
-    # Pods of the version that is being replaced don't count.
     matchLabelKeys: [pod-template-hash]
-{{- end }}
 {{- end }}
 {{- end }}
 
