@@ -15,12 +15,16 @@ import { storageAccessSchema } from './storage-access.ts';
  *   `{drained: true}` once nothing is in flight, `{drained: false}` when the deadline passed first.
  * - `POST /admin/recycle` with ClaimRequest: answers 202, then the process replaces itself and is a standby
  *   again under a new incarnation. Only after a drain or a failed load.
+ * - `POST /admin/callers` with CallersRequest: whether callers may come straight to this runtime. One that doesn't
+ *   welcome them, as none does at first, serves them all the same, but tells each to close its connection (HTTP/2:
+ *   GOAWAY), and closes those that still rest after `lingerMs`. Answers 200 `{}`.
  * - `GET /admin/state` gives RuntimeState, `GET /metrics` Prometheus text (no token).
  */
 export const ADMIN_PATHS = {
   specialise: '/admin/specialise',
   drain: '/admin/drain',
   recycle: '/admin/recycle',
+  callers: '/admin/callers',
   state: '/admin/state',
 } as const;
 
@@ -93,6 +97,15 @@ export const claimRequestSchema = z.object({
   deadlineMs: z.number().nonnegative(),
 });
 export type ClaimRequest = z.infer<typeof claimRequestSchema>;
+
+export const callersRequestSchema = z.object({
+  claimId: z.string().min(1),
+  epoch: z.number().int().nonnegative(),
+  welcome: z.boolean(),
+  /** How long connections may rest after `welcome: false`, for their callers to hear of it. */
+  lingerMs: z.number().nonnegative(),
+});
+export type CallersRequest = z.infer<typeof callersRequestSchema>;
 
 export const runtimeStateSchema = z.object({
   /** New with each incarnation of the process, `execve` included. */

@@ -29,6 +29,8 @@ export type Endpoint = z.infer<typeof endpointSchema>;
 
 export const revisionRouteSchema = z.object({
   name: z.string().min(1),
+  /** Host names that lead to this revision alone, whatever its share; a service's own name of that kind comes first. */
+  hosts: z.array(z.string()).optional(),
   /** Share of new requests, 0 to 100; those of one service add up to 100, or to 0 when nothing can serve. */
   weightPercent: z.number().min(0).max(100),
   endpoints: z.array(endpointSchema),
@@ -60,6 +62,11 @@ export const serviceRouteSchema = z.object({
   retryAll: z.boolean(),
   /** A stopped service gets no cold starts: 503 with this text. */
   stopped: z.string().optional(),
+  /**
+   * Of `hosts` those under which callers reach the replicas themselves now, where they do: a caller that comes to an
+   * activator by one of them has an old connection, and is told to close it.
+   */
+  directHosts: z.array(z.string()).optional(),
   /** The activators that share the replicas' capacity, in the same order for all; absent: each takes all of it. */
   carriers: z.array(carrierSchema).optional(),
   revisions: z.array(revisionRouteSchema),

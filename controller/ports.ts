@@ -149,11 +149,30 @@ export interface ServiceEvent {
 
 /** How callers are led to services, where a platform has a say in it: the EndpointSlices of a cluster. */
 export interface CallerNetwork {
+  /** Whether the operator lets callers be led to the replicas themselves. */
+  readonly mayBeDirect: boolean;
+  /**
+   * Leads the callers of a service to these replicas; with none, to activators. Resolves once it is written so, or when
+   * the service is gone.
+   */
+  lead(serviceUid: string, replicaIds: readonly string[]): Promise<void>;
+  /**
+   * Tells a replica whether its callers are led to it: if not, it serves them, tells each to close its connection, and
+   * closes those that still rest after `lingerMs`.
+   * @throws PilotlightError `claim-conflict`, `stale-epoch`, or `replica-failed` when it can't be reached.
+   */
+  welcomeCallers(id: string, claimId: string, isWelcome: boolean, lingerMs: number): Promise<void>;
   /**
    * Leads callers past activators in these pods, which don't answer; where there is no other, to them all the same.
    * @param isBusy Services whose callers can't wait until all have been seen to.
    */
   avoidActivators(pods: ReadonlySet<string>, isBusy: (serviceUid: string) => boolean): void;
+}
+
+export interface Addresses {
+  hosts: readonly string[];
+  ownHosts?: readonly string[];
+  url: string;
 }
 
 export interface Platform {
@@ -184,8 +203,11 @@ export interface Platform {
   recycle(id: string, claimId: string): Promise<void>;
   /** Ends a replica for good: SIGTERM, then SIGKILL after a grace time. */
   remove(id: string): Promise<void>;
-  /** Host names under which callers reach the service, and the URL for its status. */
-  addresses(namespace: string, name: string): { hosts: readonly string[]; url: string };
+  /**
+   * Host names under which callers reach the service, and the URL for its status. `ownHosts` are those of them by which
+   * they go where `network` leads them.
+   */
+  addresses(namespace: string, name: string): Addresses;
   /** How a pool stands now, told when that has changed. Absent where pools have no status. */
   reportPool?(key: string, report: PoolReport): void;
   writeStatus(uid: string, status: InferenceServiceStatus): Promise<void>;

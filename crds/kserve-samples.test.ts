@@ -177,7 +177,7 @@ describe('a KServe sample', () => {
         },
       },
     });
-    expect(manifest.warnings.map(({ line }) => line)).toEqual([6]);
+    expect(manifest.warnings.map(({ line }) => line)).toEqual([]);
   });
 
   it('of a custom container works', () => {

@@ -26,6 +26,7 @@ const trafficSchema = z.object({
   percent: z.int().min(0).max(100).describe('Its share of the requests.'),
   latestRevision: z.boolean().describe('Whether it is the one that the manifest asks for.'),
   tag: optional(z.string()).describe('Name under which it can be called on its own.'),
+  url: optional(z.string()).describe('Where it can be called on its own.'),
 });
 
 const componentSchema = z.object({
@@ -34,7 +35,7 @@ const componentSchema = z.object({
   latestReadyRevision: optional(z.string()).describe('The newest revision that has loaded.'),
   latestRolledoutRevision: optional(z.string()).describe('The revision that had all of the traffic last.'),
   previousRolledoutRevision: optional(z.string()).describe('The one that had it before.'),
-  traffic: optional(z.array(trafficSchema).max(10)).describe('How the requests are shared out.'),
+  traffic: optional(z.array(trafficSchema).max(40)).describe('How the requests are shared out.'),
 });
 
 const modelStateSchema = z.enum(['Pending', 'Standby', 'Loading', 'Loaded', 'FailedToLoad']);

@@ -7,7 +7,14 @@ import { STORAGE_SECRET_ANNOTATIONS } from './storage-secret.ts';
 const EFFECTIVE_KSERVE_ANNOTATIONS = new Set<string>([
   ...STORAGE_SECRET_ANNOTATIONS,
   'serving.kserve.io/stop',
+  'serving.kserve.io/enable-tag-routing',
 ]);
+
+/** `"true"` gives each revision an address of its own; the first is KServe's name for it. */
+export const TAG_ANNOTATIONS = [
+  'serving.kserve.io/enable-tag-routing',
+  'serving.pilotlight.dev/enable-tag-routing',
+] as const;
 
 /** Knative's annotations and the field that says the same here. */
 const KNATIVE_ANNOTATIONS: Record<string, string> = {

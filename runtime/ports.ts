@@ -43,6 +43,8 @@ export interface Claim {
   epoch: number;
   serviceUid: string;
   revision: string;
+  /** By which callers that come straight here name it in `Host`. */
+  service: { namespace: string; name: string };
 }
 
 /** What this process is doing now. */
@@ -56,6 +58,11 @@ export type RuntimePhase =
 /** The engine as the server sees it. */
 export interface Engine {
   readonly current: RuntimePhase;
+  /**
+   * Whether callers may come straight here. Otherwise those that do are served, and told to come through an
+   * activator next time. A runtime on its own has no activator.
+   */
+  readonly welcomesCallers: boolean;
 }
 
 /** The server as the life cycle sees it: counts for drain, stats and state. */

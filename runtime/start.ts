@@ -123,9 +123,12 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
 
   const stop = async (drainMs: number): Promise<void> => {
     letGoOfLifeline();
-    const drained = await lifecycle.leave(drainMs);
+    // Those who come straight here must hear of it before they are refused; whoever leads them does so meanwhile.
+    const goodbyeMs = lifecycle.sendCallersAway() ? Math.min(CALLERS_LEAVE_MS, drainMs / 2) : 0;
+    if (goodbyeMs > 0) await sleep(goodbyeMs);
+    const drained = await lifecycle.leave(drainMs - goodbyeMs);
     if (!drained) logger.warn({ drainMs }, 'requests were cut off, they did not end in time');
-    await Promise.race([stopStats(), new Promise((resolve) => setTimeout(resolve, LAST_STATS_MS))]);
+    await Promise.race([stopStats(), sleep(LAST_STATS_MS)]);
     admin?.close();
     await server.stop(0);
     await lifecycle.letGo();
@@ -161,6 +164,8 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   return running;
 }
 
+/** For the news that this replica ends to reach EndpointSlices, nodes and callers. */
+const CALLERS_LEAVE_MS = 5_000;
 /** The last stats are worth this much of the time to stop. */
 const LAST_STATS_MS = 200;
 
@@ -189,7 +194,7 @@ async function prepareForClaim(isWaiting: () => boolean, rehearse: () => Promise
   ]);
   // Written when a process exits, which one that is replaced or killed never does.
   flushCompileCache();
-  await new Promise((resolve) => setTimeout(resolve, REHEARSAL_DELAY_MS));
+  await sleep(REHEARSAL_DELAY_MS);
   if (!isWaiting()) return;
   await rehearse();
   flushCompileCache();
@@ -267,4 +272,10 @@ async function onWantedPort<Opened>(
     if (mode !== 'standby' || record === undefined || code !== 'EADDRINUSE' || port === 0) throw error;
     return open(0);
   }
+}
+
+function sleep(durationMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, durationMs);
+  });
 }

@@ -45,23 +45,29 @@ export class Dispatcher {
    * and `waiter` hears of it later.
    *
    * @param sizeBytes what its body may come to hold while it waits.
-   * @throws PilotlightError service-stopped, load-failed or queue-full.
+   * @param name of the revision that it is for; undefined: whichever has its turn.
+   * @throws PilotlightError service-stopped, load-failed or queue-full; unknown-service when the revision is gone.
    */
-  arrive(service: ServiceRoute, sizeBytes: number, waiter: Waiter, nowMs: number): Ticket {
+  arrive(service: ServiceRoute, sizeBytes: number, waiter: Waiter, nowMs: number, name?: string): Ticket {
     const state = this.#services.get(service.uid);
     if (state === undefined) throw refusals.serviceRemoved(service);
-    const refusal = refusalOf(state);
+    const bound = state.revisions.find(({ route }) => route.name === name);
+    if (name !== undefined && bound === undefined) throw refusals.revisionRemoved(service, name);
+    const refusal = bound === undefined ? refusalOf(state) : refusalOfBound(state, bound);
     if (refusal !== undefined) {
       // Counted all the same: somebody wants it, and the controller may try a failed load again.
-      if (refusal.code === 'load-failed') for (const failed of state.revisions) failed.demand.arrive();
+      if (refusal.code === 'load-failed') {
+        for (const failed of bound === undefined ? state.revisions : [bound]) failed.demand.arrive();
+      }
       throw refusal;
     }
-    const revision = chooseByWeight(state.choices, this.#random);
+    const revision = bound ?? chooseByWeight(state.choices, this.#random);
     const ticket: Ticket = {
       state: 'done',
       waiter,
       service: state,
       revision,
+      isBound: bound !== undefined,
       endpoint: undefined,
       order: this.#order++,
       sizeBytes,
@@ -116,7 +122,7 @@ export class Dispatcher {
     const { endpoint, service } = ticket;
     const coolMs = fault && endpoint !== undefined ? endpoint.failed(nowMs) : 0;
     this.#detach(ticket, nowMs);
-    const refusal = refusalOf(service);
+    const refusal = ticket.isBound ? this.#refusalOfTicket(ticket) : refusalOf(service);
     if (refusal !== undefined) {
       ticket.waiter.onRefused(refusal);
       return coolMs;
@@ -239,7 +245,8 @@ export class Dispatcher {
 
   #stillRouted(ticket: Ticket): boolean {
     const { revision, service } = ticket;
-    return revision !== undefined && service.choices.includes(revision);
+    if (revision === undefined) return false;
+    return (ticket.isBound ? service.revisions : service.choices).includes(revision);
   }
 
   #isRouted(uid: string, name: string): boolean {
@@ -260,7 +267,12 @@ export class Dispatcher {
       const error = refusals.serviceStopped(route, route.stopped);
       for (const ticket of this.#allQueued(state, before)) refused.push([ticket, error]);
     } else {
-      const displaced = this.#displaced(state, before);
+      const all = this.#displaced(state, before);
+      for (const ticket of all.filter(({ isBound }) => isBound)) {
+        const error = this.#refusalOfTicket(ticket);
+        if (error !== undefined) refused.push([ticket, error]);
+      }
+      const displaced = all.filter(({ isBound }) => !isBound);
       const { failure } = state;
       if (failure === undefined) this.#reassign(state, displaced, nowMs);
       else {
@@ -292,9 +304,19 @@ export class Dispatcher {
     for (const revision of new Set([...before, ...state.revisions])) {
       const routed = state.revisions.includes(revision);
       const serves = revision.endpoints.length > 0 || state.choices.includes(revision);
-      if (!routed || !serves) displaced.push(...ticketsOf(revision.queue.head));
+      const isLost = !routed || revision.failure !== undefined;
+      for (const ticket of ticketsOf(revision.queue.head)) {
+        if (ticket.isBound ? isLost : !routed || !serves) displaced.push(ticket);
+      }
     }
     return displaced;
+  }
+
+  /** Why a request that is for one revision alone can't have it. */
+  #refusalOfTicket({ service, revision }: Ticket): PilotlightError | undefined {
+    if (revision === undefined || !service.revisions.includes(revision))
+      return refusals.revisionRemoved(service.route, revision?.route.name ?? '');
+    return refusalOfBound(service, revision);
   }
 
   #allQueued(state: ServiceState, revisions: readonly RevisionState[]): Ticket[] {
@@ -324,6 +346,12 @@ function refusalOf({ removed, route, failure }: ServiceState): PilotlightError |
   if (removed) return refusals.serviceRemoved(route);
   if (route.stopped !== undefined) return refusals.serviceStopped(route, route.stopped);
   return failure === undefined ? undefined : refusals.loadFailed(route, failure);
+}
+
+function refusalOfBound(state: ServiceState, revision: RevisionState): PilotlightError | undefined {
+  if (state.removed || state.route.stopped !== undefined) return refusalOf(state);
+  const { failure } = revision;
+  return failure === undefined ? undefined : refusals.loadFailed(state.route, failure);
 }
 
 function ticketsOf(head: Ticket | undefined): Ticket[] {

@@ -121,3 +121,26 @@ test('look-alikes are the nearest names, at most three, none for nonsense', () =
   expect(lookAlikes('zzz', names)).toEqual([]);
   expect(lookAlikes('x'.repeat(1_000), names)).toEqual([]);
 });
+
+test('a host of a revision alone leads to it, unless a service is called so itself', () => {
+  const table = new RoutingTable();
+  const revision = (name: string, hosts: string[]) => ({
+    name,
+    hosts,
+    weightPercent: 0,
+    endpoints: [],
+    kind: 'runtime' as const,
+  });
+  const ocr = service('ocr');
+  ocr.revisions.push(revision('ocr-1', ['prev-ocr.demo']), revision('ocr-2', ['latest-ocr.demo']));
+  table.apply({ type: 'service', number: 1, service: ocr });
+  expect(findService(table, 'prev-ocr.demo:80', '/x')).toMatchObject({ kind: 'found', revision: 'ocr-1' });
+  expect(findService(table, 'Latest-OCR.demo', '/x')).toMatchObject({ kind: 'found', revision: 'ocr-2' });
+  expect(findService(table, 'ocr.demo', '/x')).not.toHaveProperty('revision');
+  const other = service('prev-ocr');
+  table.apply({ type: 'service', number: 2, service: other });
+  expect(findService(table, 'prev-ocr.demo', '/x')).toMatchObject({ service: { uid: 'uid-prev-ocr' } });
+  table.apply({ type: 'removed', number: 3, uid: 'uid-prev-ocr' });
+  table.apply({ type: 'service', number: 4, service: { ...ocr, revisions: ocr.revisions.slice(1) } });
+  expect(findService(table, 'prev-ocr.demo', '/x')).toMatchObject({ kind: 'unknown' });
+});

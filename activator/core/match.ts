@@ -3,7 +3,13 @@ import { lookAlikes } from './look-alikes.ts';
 import type { RoutingTable } from './routing-table.ts';
 
 export type Match =
-  | { kind: 'found'; service: ServiceRoute; path: string }
+  | {
+      kind: 'found';
+      service: ServiceRoute;
+      path: string;
+      /** The one that a host of its own leads to; undefined: whichever has its turn. */
+      revision?: string;
+    }
   | { kind: 'unknown'; message: string };
 
 /** A host as routes name it: without port and trailing dot, in lower case. `[::1]:80` becomes `[::1]`. */
@@ -15,7 +21,7 @@ export function normaliseHost(host: string): string {
 }
 
 /**
- * Finds the service that a request is for: by host, else by the path `/namespace/name/…`, whose prefix is taken
+ * Finds the service that a request is for: by host, which may lead to one revision alone, else by the path `/namespace/name/…`, whose prefix is taken
  * off, else by the model in an Open Inference Protocol or V1 path where just one service has it.
  *
  * @param host as the client sent it, empty where it sent none.
@@ -25,6 +31,8 @@ export function findService(table: RoutingTable, host: string, path: string): Ma
   const bareHost = normaliseHost(host);
   const byHost = table.byHost(bareHost);
   if (byHost !== undefined) return { kind: 'found', service: byHost, path };
+  const byTag = table.byTag(bareHost);
+  if (byTag !== undefined) return { kind: 'found', ...byTag, path };
   const prefix = pathPrefix(path);
   const byPath = prefix && table.byPath(prefix.namespace, prefix.name);
   if (prefix !== undefined && byPath !== undefined) {

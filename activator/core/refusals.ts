@@ -24,6 +24,10 @@ export function serviceRemoved(service: ServiceRoute): PilotlightError {
   );
 }
 
+export function revisionRemoved(service: ServiceRoute, revision: string): PilotlightError {
+  return new PilotlightError('unknown-service', `${nameOf(service)} has no revision "${revision}" any more`);
+}
+
 export function serviceStopped(service: ServiceRoute, text: string): PilotlightError {
   return new PilotlightError('service-stopped', `${nameOf(service)} is stopped: ${text}`);
 }

@@ -13,6 +13,8 @@ export interface RouteChanges {
 export class RoutingTable {
   readonly #services = new Map<string, ServiceRoute>();
   readonly #byHost = new Map<string, string[]>();
+  /** Hosts of single revisions; a service that has such a name itself comes before them. */
+  readonly #byTag = new Map<string, string[]>();
   readonly #byPath = new Map<string, string[]>();
   readonly #byModel = new Map<string, string[]>();
   readonly #byNamespace = new Map<string, Set<string>>();
@@ -55,6 +57,13 @@ export class RoutingTable {
     return this.#first(this.#byHost.get(host));
   }
 
+  /** The revision that a host leads to alone. */
+  byTag(host: string): { service: ServiceRoute; revision: string } | undefined {
+    const service = this.#first(this.#byTag.get(host));
+    const revision = service?.revisions.find(({ hosts }) => hosts?.includes(host) === true);
+    return service === undefined || revision === undefined ? undefined : { service, revision: revision.name };
+  }
+
   byPath(namespace: string, name: string): ServiceRoute | undefined {
     return this.#first(this.#byPath.get(`${namespace}/${name}`));
   }
@@ -80,6 +89,7 @@ export class RoutingTable {
     if (before !== undefined && sameNames(before, service)) return;
     if (before !== undefined) this.#unindex(before);
     for (const host of service.hosts) claim(this.#byHost, host, service.uid);
+    for (const host of tagHosts(service)) claim(this.#byTag, host, service.uid);
     claim(this.#byPath, `${service.namespace}/${service.name}`, service.uid);
     for (const model of service.models) claim(this.#byModel, model, service.uid);
     const names = this.#byNamespace.get(service.namespace) ?? new Set();
@@ -96,6 +106,7 @@ export class RoutingTable {
 
   #unindex(service: ServiceRoute): void {
     for (const host of service.hosts) unclaim(this.#byHost, host, service.uid);
+    for (const host of tagHosts(service)) unclaim(this.#byTag, host, service.uid);
     const path = `${service.namespace}/${service.name}`;
     unclaim(this.#byPath, path, service.uid);
     for (const model of service.models) unclaim(this.#byModel, model, service.uid);
@@ -106,11 +117,16 @@ export class RoutingTable {
   }
 }
 
+function tagHosts({ revisions }: ServiceRoute): string[] {
+  return revisions.flatMap(({ hosts = [] }) => hosts);
+}
+
 function sameNames(one: ServiceRoute, other: ServiceRoute): boolean {
   return (
     one.namespace === other.namespace &&
     one.name === other.name &&
     one.hosts.join() === other.hosts.join() &&
+    tagHosts(one).join() === tagHosts(other).join() &&
     one.models.join() === other.models.join()
   );
 }

@@ -18,6 +18,8 @@ export interface Ticket extends Linked<Ticket> {
   readonly waiter: Waiter;
   readonly service: ServiceState;
   revision: RevisionState | undefined;
+  /** Whether it is for this revision and no other. */
+  readonly isBound: boolean;
   endpoint: EndpointState | undefined;
   /** Rank of arrival, for those that move to another revision. */
   readonly order: number;

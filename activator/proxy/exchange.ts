@@ -1,6 +1,6 @@
 import { type PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
 import type { ServiceRoute } from '../../contracts/routes.ts';
-import { findService, isInferenceCall } from '../core/match.ts';
+import { findService, isInferenceCall, normaliseHost } from '../core/match.ts';
 import * as refusals from '../core/refusals.ts';
 import { type AttemptEnd, afterAttempt, MAX_HELD_BYTES } from '../core/retry.ts';
 import type { Ticket, Waiter } from '../core/ticket.ts';
@@ -71,7 +71,8 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     // Of a body without a length no more is held than this while it waits.
     const sizeBytes = this.#caller.bodyLength ?? MAX_HELD_BYTES;
     try {
-      this.#ticket = dispatcher.arrive(match.service, sizeBytes, this, this.#startedAtMs);
+      const { service, revision } = match;
+      this.#ticket = dispatcher.arrive(service, sizeBytes, this, this.#startedAtMs, revision);
     } catch (error) {
       demand.touch();
       this.#refuse(toPilotlightError(error));
@@ -164,7 +165,7 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     this.#body.answerBegan();
     const out = responseHeaders(headers);
     out.push('server-timing', this.#timing(nowMs));
-    this.#caller.respond(status, statusText, out, this.#context.isDraining());
+    this.#caller.respond(status, statusText, out, this.#context.isDraining() || this.#hasMoved());
     if (status === 101 && this.#stream !== undefined) this.#body.tunnelTo(this.#stream);
   }
 
@@ -378,6 +379,12 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     };
     if (abandon && this.#stream !== undefined) this.#stream.abandon(giveBack);
     else giveBack();
+  }
+
+  /** Callers of this name reach the replicas themselves by now: this one comes over a connection from before. */
+  #hasMoved(): boolean {
+    const { directHosts } = this.#ticket?.service.route ?? {};
+    return directHosts !== undefined && directHosts.includes(normaliseHost(this.#caller.host));
   }
 
   #noteColdAnswer(ticket: Ticket, nowMs: number): void {

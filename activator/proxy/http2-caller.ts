@@ -4,6 +4,7 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
+import { leaveSession } from '../../process/leave-session.ts';
 import type { Caller, CallerEvents, CutOff } from './caller.ts';
 import { grpcMessage, grpcStatusOf } from './refuse.ts';
 import { withoutRepeats } from './single-values.ts';
@@ -85,8 +86,10 @@ export class Http2Caller implements Caller {
     this.#stream.resume();
   }
 
-  respond(status: number, _statusText: string, headers: string[]): void {
+  respond(status: number, _statusText: string, headers: string[], last: boolean): void {
     this.#head = { status, headers };
+    const { session } = this.#stream;
+    if (last && session !== undefined) leaveSession(session);
   }
 
   flush(): void {

@@ -1,10 +1,5 @@
-import {
-  constants,
-  createServer,
-  type Http2Server,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { leaveSession } from '../../process/leave-session.ts';
 import type { Caller } from './caller.ts';
 import { Http2Caller } from './http2-caller.ts';
 
@@ -13,7 +8,6 @@ const STREAM_WINDOW_BYTES = 65_535;
 const MAX_STREAMS = 256;
 /** Room for all streams of a session to be queued with a full window, so that they don't starve the next one. */
 const SESSION_WINDOW_BYTES = MAX_STREAMS * STREAM_WINDOW_BYTES;
-const MAX_STREAM_ID = 2 ** 31 - 1;
 
 export interface Http2Side {
   server: Http2Server;
@@ -43,11 +37,7 @@ export function createHttp2Side(idleMs: number, onCaller: (caller: Caller) => vo
   return {
     server,
     goAway: () => {
-      for (const session of sessions) {
-        if (session.closed || session.destroyed) continue;
-        session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID);
-        setTimeout(() => session.close(), 100).unref();
-      }
+      for (const session of sessions) leaveSession(session);
     },
     get sessionCount() {
       return sessions.size;

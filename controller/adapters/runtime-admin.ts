@@ -1,6 +1,7 @@
 import { Agent, type IncomingMessage, request } from 'node:http';
 import {
   ADMIN_PATHS,
+  type CallersRequest,
   type ClaimRequest,
   type RuntimeState,
   runtimeStateSchema,
@@ -74,6 +75,12 @@ export class RuntimeAdmin {
 
   async recycle(body: ClaimRequest): Promise<void> {
     const answer = await this.#call('POST', ADMIN_PATHS.recycle, body, ANSWER_TIMEOUT_MS);
+    answer.resume();
+  }
+
+  /** Whether callers may come straight to the runtime. */
+  async callers(body: CallersRequest): Promise<void> {
+    const answer = await this.#call('POST', ADMIN_PATHS.callers, body, ANSWER_TIMEOUT_MS);
     answer.resume();
   }
 

@@ -51,6 +51,7 @@ export class DemandMerger {
   /** Which sources know a revision, so that one of ten thousand is asked about in a few steps. */
   readonly #byKey = new Map<DemandKey, Set<Source>>();
   readonly #samples = new Map<DemandKey, LoadSample[]>();
+  readonly #reportedClaims = new Set<string>();
   readonly #startedAtMs: number;
 
   constructor(startedAtMs: number) {
@@ -74,7 +75,13 @@ export class DemandMerger {
       { ...direct, queued: 0, oldestQueuedMs: 0 },
     ];
     const source = `claim ${report.claimId} ${report.incarnation}`;
+    this.#reportedClaims.add(report.claimId);
     return this.#hear(source, report.sequence, report.uptimeMs, [entry], nowMs);
+  }
+
+  /** Whether the runtime that holds this claim has reported its load itself. */
+  hasStatsOf(claimId: string): boolean {
+    return this.#reportedClaims.has(claimId);
   }
 
   /** The samples since the last call, of all sources, without zeros for silence. */
@@ -120,6 +127,7 @@ export class DemandMerger {
 
   /** A claim has ended: its runtime's counters go with it. */
   forgetClaim(claimId: string): void {
+    this.#reportedClaims.delete(claimId);
     const prefix = `claim ${claimId} `;
     for (const [name, source] of this.#sources) if (name.startsWith(prefix)) this.#forgetSource(name, source);
   }

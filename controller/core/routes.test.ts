@@ -39,6 +39,7 @@ function route(more: Partial<RouteInput> = {}): ServiceRoute {
     hosts: ['ocr.default'],
     revisions,
     carriers: [],
+    directHosts: [],
     traffic: new Map([['ocr-00001', 100]]),
     records: [],
     containerConcurrency: 0,

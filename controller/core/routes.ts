@@ -10,6 +10,7 @@ import { isOwnedBy, type ReplicaRecord } from './replica-record.ts';
 import type { Revisions, Traffic } from './revisions.ts';
 import type { ServiceSettings } from './service-settings.ts';
 import { nextStartMs, type StartTrouble } from './start-trouble.ts';
+import { taggedHosts, tagsOf } from './tags.ts';
 
 /** Requests at once for a replica that doesn't say what it takes, such as a container of the user's own. */
 const DEFAULT_ENDPOINT_CAPACITY = 100;
@@ -21,6 +22,8 @@ export interface RouteInput {
   readonly revisions: Revisions;
   readonly traffic: Traffic;
   readonly carriers: readonly Carrier[];
+  /** Hosts by which callers reach the replicas themselves now. */
+  readonly directHosts: readonly string[];
   readonly records: Iterable<ReplicaRecord>;
   /** Limit per replica that the manifest sets, by revision; runtimes know theirs. */
   readonly containerConcurrency: number;
@@ -29,20 +32,23 @@ export interface RouteInput {
   readonly nowMs: number;
 }
 
-/** The route of one service: the revisions with traffic, those with replicas, and nothing else. */
+/** The route of one service: the revisions with traffic, those with replicas or an address of their own, no others. */
 export function serviceRoute(input: RouteInput): ServiceRoute {
   const { settings, traffic, uid } = input;
   const own = [...input.records].filter((record) => isOwnedBy(record, uid));
+  const tags = tagsOf(input.revisions, settings.hasTags);
   const revisions: RevisionRoute[] = [];
   for (const { name } of input.revisions) {
     const replicas = own.filter((record) => record.owner?.revision === name);
     const weightPercent = traffic.get(name) ?? 0;
-    if (weightPercent === 0 && replicas.length === 0) continue;
+    const tagHosts = taggedHosts(tags.get(name) ?? [], input.hosts);
+    if (weightPercent === 0 && replicas.length === 0 && tagHosts.length === 0) continue;
     const isTried = replicas.some((record) => record.phase === 'claiming' || record.phase === 'starting');
     const failure = failureOf(input.trouble(name), input.nowMs);
     const startingPhase = input.startingPhase(name);
     revisions.push({
       name,
+      ...(tagHosts.length > 0 && { hosts: tagHosts }),
       weightPercent,
       endpoints: endpointsOf(replicas, input.containerConcurrency),
       kind: settings.origin === 'runtime' ? 'runtime' : 'http',
@@ -61,6 +67,7 @@ export function serviceRoute(input: RouteInput): ServiceRoute {
     queue: { ...settings.queue },
     retryAll: settings.retryAll,
     ...(settings.stopped !== undefined && { stopped: settings.stopped }),
+    ...(input.directHosts.length > 0 && { directHosts: [...input.directHosts] }),
     ...(input.carriers.length > 0 && { carriers: [...input.carriers] }),
     revisions,
   };

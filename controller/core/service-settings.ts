@@ -1,4 +1,5 @@
 import { parseRuntimeArguments, type RuntimeArguments } from '../../crds/schema.ts';
+import { TAG_ANNOTATIONS } from '../../crds/warnings.ts';
 import type { ResolvedService } from '../ports.ts';
 import { type AutoscalerSpec, resolveTargetCapacity } from './autoscaler/spec.ts';
 
@@ -21,6 +22,8 @@ export interface ServiceSettings {
   readonly requestTimeoutMs: number;
   readonly queue: { readonly maxRequests: number; readonly maxBytes: number };
   readonly retryAll: boolean;
+  /** Whether each revision has an address of its own. */
+  readonly hasTags: boolean;
   /** Set when stopped by hand: the text that callers get. */
   readonly stopped: string | undefined;
   readonly runtime: RuntimeArguments;
@@ -47,6 +50,7 @@ export function serviceSettings({ service, modelUri }: ResolvedService): Service
     requestTimeoutMs: predictor.timeoutMs,
     queue: scaling.queue,
     retryAll: scaling.retryAll,
+    hasTags: TAG_ANNOTATIONS.some((name) => metadata.annotations[name] === 'true'),
     stopped: isStopped ? `${metadata.name} is stopped by its annotation ${STOP_ANNOTATION}` : undefined,
     runtime,
   };

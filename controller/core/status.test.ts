@@ -16,6 +16,7 @@ function input(revisions: Revisions, more: Partial<StatusInput> = {}): StatusInp
   return {
     generation: 3,
     url: 'http://ocr.default',
+    hasTags: false,
     initialScale: 1,
     stopped: undefined,
     invalid: undefined,

@@ -3,6 +3,7 @@ import type { Condition, InferenceServiceStatus } from '../../crds/schema.ts';
 import type { StoredRevision } from '../ports.ts';
 import { isProved, lastRolledOut, type Revisions, type Traffic, targetOf } from './revisions.ts';
 import type { StartTrouble } from './start-trouble.ts';
+import { taggedUrl, tagsOf } from './tags.ts';
 
 type ModelState = NonNullable<
   NonNullable<InferenceServiceStatus['modelStatus']>['states']
@@ -21,6 +22,7 @@ export interface StatusInput {
   readonly generation: number;
   readonly url: string;
   readonly initialScale: number;
+  readonly hasTags: boolean;
   readonly stopped: string | undefined;
   /** Problems of a manifest that was refused while the one before serves on. */
   readonly invalid: readonly string[] | undefined;
@@ -252,12 +254,30 @@ function predictorOf(input: StatusInput) {
     ...(latestReady && { latestReadyRevision: latestReady.name }),
     ...(rolledOut && { latestRolledoutRevision: rolledOut.name }),
     ...(before && { previousRolledoutRevision: before.name }),
-    traffic: [...input.traffic].map(([revisionName, percent]) => ({
+    traffic: trafficOf(input, target?.name),
+  };
+}
+
+/** Those with traffic, then what has none and can be called by its tag; a further tag of one is a further line. */
+function trafficOf(input: StatusInput, target: string | undefined) {
+  const tags = tagsOf(input.revisions, input.hasTags);
+  const line = (revisionName: string, percent: number, tag: string | undefined) => {
+    const url = tag === undefined ? undefined : taggedUrl(tag, input.url);
+    const latestRevision = revisionName === target;
+    return {
       revisionName,
       percent,
-      latestRevision: revisionName === target?.name,
-    })),
+      latestRevision,
+      ...(tag !== undefined && url !== undefined && { tag, url }),
+    };
   };
+  const further = [...tags].flatMap(([name, [, ...others]]) => others.map((tag) => line(name, 0, tag)));
+  const idle = [...tags].filter(([name]) => !input.traffic.has(name));
+  return [
+    ...[...input.traffic].map(([name, percent]) => line(name, percent, tags.get(name)?.[0])),
+    ...idle.map(([name, [tag]]) => line(name, 0, tag)),
+    ...further,
+  ];
 }
 
 /** Each condition with the time since when it has had its present status, to the second as Kubernetes has it. */

@@ -4,6 +4,7 @@ import { findRevision, markReady } from '../core/revisions.ts';
 import { afterCrash, afterReady } from '../core/start-trouble.ts';
 import type { ObservedReplica } from '../ports.ts';
 import { countAdminCall } from './admin-calls.ts';
+import { mayBeDirect } from './callers.ts';
 import { claim, countColdStart, noteFailedStart, specialiseRequest } from './claims.ts';
 import { notePoolTrouble } from './creation.ts';
 import { dispose, leave, remove } from './departures.ts';
@@ -76,6 +77,9 @@ function adoptReady(context: EngineContext, entry: ServiceEntry, record: Replica
   runtimeOf(entry, owner.revision).capacity = capacity;
   const revision = findRevision(entry.revisions, owner.revision);
   if (revision === undefined) return;
+  // The controller before may have led callers to it; the same claim again has it send them away.
+  const lingersUntilMs = context.clock.nowMs() + context.settings.directLingerMs;
+  if (mayBeDirect(context, entry)) entry.lingering.set(id, lingersUntilMs);
   const request = specialiseRequest(context, entry, revision, claimId, false);
   const taken = context.platform.specialise(id, request, () => undefined);
   countAdminCall(context, 'specialise', taken);

@@ -12,6 +12,7 @@ import { RouteLog } from '../core/routes.ts';
 import type { Clock, Platform, PlatformEvent } from '../ports.ts';
 import { type ActivatorName, activatorConnected, activatorReported } from './activators.ts';
 import { adopt, replicaChanged, replicaGone } from './adoption.ts';
+import { heedLoad } from './callers.ts';
 import { isClaimToken } from './claim-token.ts';
 import { countColdStart } from './claims.ts';
 import { remove } from './departures.ts';
@@ -287,6 +288,7 @@ function takeStats(context: EngineContext, report: StatsReport): void {
     changeRecord(context, record.id, { inFlight: report.direct.inFlight + report.proxied.inFlight });
     break;
   }
+  heedLoad(context, entry);
   entry.isQuiet = false;
 }
 

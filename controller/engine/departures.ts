@@ -1,6 +1,7 @@
 import { shouldRecycle } from '../core/pool.ts';
 import { isOnItsWayOut, type ReplicaRecord } from '../core/replica-record.ts';
 import { countAdminCall } from './admin-calls.ts';
+import { callersLeft, steerCallers } from './callers.ts';
 import { changeRecord, type EngineContext } from './engine-context.ts';
 import { publishRoute } from './publish.ts';
 
@@ -25,12 +26,15 @@ export function leave(context: EngineContext, record: ReplicaRecord, why: string
   context.logger.info(fields, 'replica leaves');
   changeRecord(context, id, { phase: 'leaving', sinceMs: context.clock.nowMs() });
   const entry = context.services.get(owner?.serviceUid ?? '');
-  if (entry !== undefined) publishRoute(context, entry);
-  context.clock.after(context.settings.spreadMs, () => {
-    drain(context, id, entry?.settings.requestTimeoutMs ?? 0).catch((error: unknown) => {
+  if (entry !== undefined) {
+    steerCallers(context, entry);
+    publishRoute(context, entry);
+  }
+  callersLeft(context, entry, id)
+    .then(() => drain(context, id, entry?.settings.requestTimeoutMs ?? 0))
+    .catch((error: unknown) => {
       context.logger.error({ replica: id, err: error }, 'a departure failed');
     });
-  });
 }
 
 async function drain(context: EngineContext, id: string, deadlineMs: number): Promise<void> {

@@ -8,6 +8,7 @@ import type { AutoscalerState, Decision } from '../core/autoscaler/decision.ts';
 import type { CarrierState } from '../core/carriers.ts';
 import type { ColdStartLog } from '../core/cold-starts.ts';
 import type { DemandMerger } from '../core/demand.ts';
+import type { DirectState } from '../core/direct.ts';
 import type { Owner, ReplicaRecord } from '../core/replica-record.ts';
 import type { ReplicaUsage } from '../core/replica-usage.ts';
 import type { Quarantine } from '../core/replicas.ts';
@@ -22,6 +23,8 @@ import type { KeyedQueue } from './keyed-queue.ts';
 export interface EngineSettings {
   /** How long a victim stays able to serve after it has left the routes, until all activators know. */
   readonly spreadMs: number;
+  /** How long a replica keeps the resting connections of callers that are led elsewhere. */
+  readonly directLingerMs: number;
   /** How long only the same service may claim a recycled standby. */
   readonly quarantineMs: number;
   /** How long a start under way puts off the refill of the pool at most. */
@@ -39,6 +42,7 @@ export interface EngineSettings {
 
 export const DEFAULT_ENGINE_SETTINGS = {
   spreadMs: 150,
+  directLingerMs: 5_000,
   quarantineMs: 30_000,
   refillDelayMs: 5_000,
   refillQuietMs: 100,
@@ -71,12 +75,21 @@ export interface ServiceEntry {
   resolved: ResolvedService;
   settings: ServiceSettings;
   hosts: readonly string[];
+  /** Of `hosts` those by which callers may reach the replicas themselves. */
+  ownHosts: readonly string[];
   url: string;
   /** Undefined until they were read. */
   revisions: Revisions | undefined;
   traffic: Traffic;
   /** Which activators have its requests, and how they share its replicas. */
   carriage: CarrierState;
+  direct: DirectState;
+  /** Replicas that the callers are led to, in order; none: to activators. */
+  led: ReadonlySet<string>;
+  /** Replicas that callers were led to, and until when some of those may not have heard of their leaving. */
+  readonly lingering: Map<string, number>;
+  /** Resolves when callers are led as was last decided. */
+  leading: Promise<void>;
   readonly runtimes: Map<string, RevisionRuntime>;
   invalid: readonly string[] | undefined;
   isDeleted: boolean;
@@ -127,7 +140,7 @@ export interface EngineCounters {
   forgetPool(pool: string): void;
 }
 
-export const ADMIN_CALLS = ['specialise', 'drain', 'recycle'] as const;
+export const ADMIN_CALLS = ['specialise', 'drain', 'recycle', 'callers'] as const;
 export type AdminCall = (typeof ADMIN_CALLS)[number];
 /** `refused`: the runtime answered that somebody else holds it, or that a newer controller leads. */
 export const ADMIN_OUTCOMES = ['ok', 'refused', 'failed'] as const;
@@ -136,7 +149,9 @@ export type AdminOutcome = (typeof ADMIN_OUTCOMES)[number];
 /** What can fail and is tried again; `watch` stands for calls of the platform beside the engine's own. */
 export const PLATFORM_OPERATIONS = [
   'create',
+  'callers',
   'drain',
+  'lead',
   'loadRevisions',
   'reconcile',
   'recycle',

@@ -39,6 +39,7 @@ export function queueStatus(context: EngineContext, entry: ServiceEntry): void {
       generation: entry.resolved.generation,
       url: entry.url,
       initialScale: entry.settings.initialScale,
+      hasTags: entry.settings.hasTags,
       stopped: entry.settings.stopped,
       invalid: entry.invalid,
       revisions: entry.revisions,
@@ -113,7 +114,8 @@ function misfitsOf(context: EngineContext, entry: ServiceEntry): readonly string
 function scalingOf(entry: ServiceEntry) {
   const { lastChange } = entry;
   if (lastChange === undefined) return undefined;
-  const { reason, mode, atMs, revision } = lastChange;
+  const { reason, atMs, revision } = lastChange;
   const inPanic = entry.runtimes.get(revision)?.autoscaler?.panic !== undefined;
-  return { reason, path: mode, atMs, inPanic };
+  const path: 'direct' | 'proxied' = entry.direct.isDirect ? 'direct' : 'proxied';
+  return { reason, path, atMs, inPanic };
 }

@@ -15,6 +15,7 @@ export function publishRoute(context: EngineContext, entry: ServiceEntry): void 
           revisions: entry.revisions,
           traffic: entry.traffic,
           carriers: entry.carriage.carriers,
+          directHosts: entry.direct.isDirect ? entry.ownHosts : [],
           records: context.records.values(),
           containerConcurrency: entry.resolved.service.spec.predictor.containerConcurrency,
           startingPhase: (revision) => entry.runtimes.get(revision)?.startingPhase,

@@ -5,6 +5,7 @@ import { planService, type RevisionNeed, type ServiceAction } from '../core/repl
 import { assignTraffic, markRolledOut, trimRevisions } from '../core/revisions.ts';
 import { mayStart, nextStartMs } from '../core/start-trouble.ts';
 import { settleCarriage } from './activators.ts';
+import { steerCallers } from './callers.ts';
 import { claim } from './claims.ts';
 import { createFor, createPoolStandby } from './creation.ts';
 import { leave, remove } from './departures.ts';
@@ -46,6 +47,7 @@ export function reconcileService(context: EngineContext, entry: ServiceEntry, ca
     }
   }
   if (cause === 'tick') settleCarriage(context, entry);
+  steerCallers(context, entry);
   publishRoute(context, entry);
   entry.revisions = trimRevisions(entry.revisions, inUse(context, entry));
   entry.isQuiet = isQuiet(context, entry, needs);

@@ -1,13 +1,16 @@
 import type { DecisionView } from '../../contracts/console.ts';
 import { decide } from '../core/autoscaler/decide.ts';
 import type { LoadSample, Observation, ValidDecision } from '../core/autoscaler/decision.ts';
+import type { AutoscalerSpec } from '../core/autoscaler/spec.ts';
 import { demandKey } from '../core/demand.ts';
 import { holdsSlot, isOwnedBy } from '../core/replica-record.ts';
 import type { RevisionNeed } from '../core/replicas.ts';
 import { targetOf } from '../core/revisions.ts';
 import { autoscalerSettings, serviceSettings } from '../core/service-settings.ts';
 import { mayStart } from '../core/start-trouble.ts';
+import { tagsOf } from '../core/tags.ts';
 import type { StoredRevision } from '../ports.ts';
+import { mayBeDirect } from './callers.ts';
 import {
   type Cause,
   type EngineContext,
@@ -25,6 +28,7 @@ export function needsOf(context: EngineContext, entry: ServiceEntry, cause: Caus
   if (revisions === undefined || entry.isDeleted) return [];
   const nowMs = context.clock.nowMs();
   const target = targetOf(revisions);
+  const tags = tagsOf(revisions, entry.settings.hasTags);
   // Those with the most traffic first: they get the standbys.
   const ordered = [...revisions].sort(
     (left, right) => (entry.traffic.get(right.name) ?? 0) - (entry.traffic.get(left.name) ?? 0),
@@ -32,7 +36,8 @@ export function needsOf(context: EngineContext, entry: ServiceEntry, cause: Caus
   return ordered.map((revision) => {
     const runtime = runtimeOf(entry, revision.name);
     const { queued, isUncertain } = context.demand.now(demandKey(entry.uid, revision.name), nowMs);
-    const isNeeded = revision === target || (entry.traffic.get(revision.name) ?? 0) > 0;
+    const isNeeded =
+      revision === target || (entry.traffic.get(revision.name) ?? 0) > 0 || tags.has(revision.name);
     if (!isNeeded) runtime.autoscaler = undefined;
     else if (isAsked(runtime, cause, queued))
       askAutoscaler(context, entry, revision, runtime, isUncertain, cause);
@@ -93,10 +98,12 @@ function askAutoscaler(
 ): void {
   const nowMs = context.clock.nowMs();
   const observed = observe(context, entry, revision.name, runtime, isUncertain, nowMs);
+  const settings = scalingOf(entry, revision, runtime);
   const decision = decide(
     runtime.autoscaler,
     observed,
-    autoscalerSettings(entry.resolved, runtime.capacity),
+    // Where callers can't do without it, an activator is always in the path: its grace on the way to zero is over then.
+    mayBeDirect(context, entry) ? settings : { ...settings, targetBurstCapacity: -1 },
     nowMs,
   );
   runtime.autoscaler = decision.state;
@@ -109,6 +116,18 @@ function askAutoscaler(
     keepDecision(context, entry, revision.name, runtime.desired, decision);
   }
   runtime.desired = desired;
+}
+
+/** A revision that can be called by its tag alone has no replicas but for those calls. */
+function scalingOf(
+  entry: ServiceEntry,
+  revision: StoredRevision,
+  { capacity }: RevisionRuntime,
+): AutoscalerSpec {
+  const settings = autoscalerSettings(entry.resolved, capacity);
+  const isByTagAlone =
+    revision !== targetOf(entry.revisions ?? []) && (entry.traffic.get(revision.name) ?? 0) === 0;
+  return isByTagAlone ? { ...settings, minReplicas: 0, initialScale: 0 } : settings;
 }
 
 function observe(

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson, revisionSpec } from '../../crds/schema.ts';
 import { NO_CARRIERS } from '../core/carriers.ts';
+import { PROXIED } from '../core/direct.ts';
 import { applySpec } from '../core/revisions.ts';
 import { serviceSettings } from '../core/service-settings.ts';
 import type { ResolvedService } from '../ports.ts';
@@ -99,16 +100,21 @@ function takeIn(context: EngineContext, entry: ServiceEntry): void {
 
 function newEntry(context: EngineContext, resolved: ResolvedService): ServiceEntry {
   const settings = serviceSettings(resolved);
-  const { hosts, url } = context.platform.addresses(settings.namespace, settings.name);
+  const { hosts, ownHosts = [], url } = context.platform.addresses(settings.namespace, settings.name);
   return {
     uid: resolved.uid,
     resolved,
     settings,
     hosts,
+    ownHosts,
     url,
     revisions: undefined,
     traffic: new Map(),
     carriage: NO_CARRIERS,
+    direct: PROXIED,
+    led: new Set(),
+    lingering: new Map(),
+    leading: Promise.resolve(),
     runtimes: new Map(),
     invalid: undefined,
     isDeleted: false,

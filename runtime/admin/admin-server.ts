@@ -141,6 +141,14 @@ const HANDLERS: Readonly<Record<string, readonly [string, Handler] | undefined>>
       json(response, 200, { drained });
     },
   ],
+  '/admin/callers': [
+    'POST',
+    async (request, response, lifecycle, parts) => {
+      const [body, { callersRequestSchema }] = await Promise.all([readJson(request), parts.contracts()]);
+      lifecycle.callers(parse(callersRequestSchema, body));
+      json(response, 200, {});
+    },
+  ],
   '/admin/recycle': [
     'POST',
     async (request, response, lifecycle, parts) => {

@@ -1,4 +1,5 @@
 import type {
+  CallersRequest,
   ClaimRequest,
   RuntimeState,
   SpecialiseEvent,
@@ -45,8 +46,12 @@ export interface ServingSide {
   load: ServingLoad;
   /** Tells clients to leave; true once nothing is in flight, false after `deadlineMs`. */
   drain(deadlineMs: number): Promise<boolean>;
+  /** Has callers that came straight here leave; connections that still rest after `lingerMs` are closed. */
+  sendCallersAway(lingerMs: number): void;
 }
 
+/** How long callers' connections may rest where nobody says. */
+const NEWS_LINGER_MS = 5_000;
 /** A fetch that is given up ends within a few ms; one that doesn't keeps nobody from leaving. */
 const GIVE_UP_LIMIT_MS = 1_000;
 
@@ -72,6 +77,7 @@ export class Lifecycle implements Engine {
   #held: Held | undefined;
   #highestEpoch: number;
   #requestTimeoutMs: number | undefined;
+  #welcomesCallers = false;
   #serving: ServingSide | undefined;
 
   constructor(options: LifecycleOptions) {
@@ -81,6 +87,10 @@ export class Lifecycle implements Engine {
 
   get current(): RuntimePhase {
     return this.#phase;
+  }
+
+  get welcomesCallers(): boolean {
+    return this.#welcomesCallers || this.#held?.claim === undefined;
   }
 
   get highestEpoch(): number {
@@ -107,10 +117,13 @@ export class Lifecycle implements Engine {
     if (decision.kind === 'same' && this.#held !== undefined) {
       // Whoever leads now says where the stats go and with which token.
       Object.assign(this.#held.stats ?? {}, request.stats);
+      // And whether callers may come straight here: until then they may not.
+      this.#welcome(false, NEWS_LINGER_MS);
       return this.#held.events;
     }
     const { claimId, epoch, revision, service } = request;
-    const claim: Claim = { claimId, epoch, serviceUid: service.uid, revision };
+    const { namespace, name } = service;
+    const claim: Claim = { claimId, epoch, serviceUid: service.uid, revision, service: { namespace, name } };
     this.#options.metrics.label({ namespace: service.namespace, service: service.name });
     const { stats } = request;
     const target: StatsTarget = { ...stats, claim, claimedAtMs: performance.now() };
@@ -127,6 +140,27 @@ export class Lifecycle implements Engine {
     const held = this.#hold(undefined, order);
     await this.#load(held, order);
     if (this.#phase.phase === 'failed') throw this.#phase.error;
+  }
+
+  /** Callers may come straight here from now on, or are to leave. @throws PilotlightError `claim-conflict`, `stale-epoch`. */
+  callers(request: CallersRequest): void {
+    this.#decide(decideDrain, request);
+    this.#welcome(request.welcome, request.lingerMs);
+  }
+
+  /** For this process itself, when it has to end: @returns whether there may be callers that have to hear of it. */
+  sendCallersAway(): boolean {
+    const { claim } = this.#held ?? {};
+    const isDirect = claim !== undefined && this.#welcomesCallers;
+    if (isDirect) this.#welcome(false, NEWS_LINGER_MS);
+    return isDirect;
+  }
+
+  #welcome(isWelcome: boolean, lingerMs: number): void {
+    if (this.#welcomesCallers === isWelcome) return;
+    this.#welcomesCallers = isWelcome;
+    this.#options.logger.info({ welcome: isWelcome }, 'direct callers');
+    if (!isWelcome) this.#serving?.sendCallersAway(lingerMs);
   }
 
   /**
@@ -224,6 +258,7 @@ export class Lifecycle implements Engine {
     };
     this.#held = held;
     this.#requestTimeoutMs = order.requestTimeoutMs;
+    this.#welcomesCallers = false;
     this.#serving?.load.reset();
     this.#phase = { phase: 'specialising', modelName: order.name, claim };
     held.events.push({ event: 'claimed', elapsedMs: 0 });

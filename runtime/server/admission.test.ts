@@ -5,12 +5,19 @@ import { type Addressee, admit } from './admission.ts';
 import { sumModel } from './plain-engine.ts';
 
 const model = sumModel();
-const claim: Claim = { claimId: 'c', epoch: 1, serviceUid: 'uid-1', revision: 'iris-00002' };
+const claim: Claim = {
+  claimId: 'c',
+  epoch: 1,
+  serviceUid: 'uid-1',
+  revision: 'iris-00002',
+  service: { namespace: 'demo', name: 'iris' },
+};
 const direct: Addressee = {
   modelName: 'sum',
   version: undefined,
   serviceUid: undefined,
   revision: undefined,
+  host: undefined,
 };
 const proxied: Addressee = { ...direct, serviceUid: 'uid-1', revision: 'iris-00002' };
 
@@ -91,4 +98,26 @@ test('a standby holds no service, so what is meant for one is not for it', () =>
 
 test('a runtime without a claim serves anybody, whatever the headers say', () => {
   expect(admit({ phase: 'ready', model, claim: undefined }, { ...proxied, serviceUid: 'uid-9' })).toBe(model);
+});
+
+test('a direct request that names another service of the namespace by its host is not for this one', () => {
+  const ready: RuntimePhase = { phase: 'ready', model, claim };
+  const others = [
+    'other.demo',
+    'other.demo.svc',
+    'Other.Demo.svc.cluster.local:80',
+    'other.demo.models.example',
+  ];
+  for (const host of others) expect(refusal(ready, { ...direct, host }).code).toBe('wrong-service');
+  const own = ['iris.demo', 'iris.demo.svc.cluster.local', 'IRIS.demo:8080', 'iris.demo.models.example'];
+  for (const host of own) expect(admit(ready, { ...direct, host })).toBe(model);
+});
+
+test('a host that is no name of ours is anybody’s: an Ingress, an address, a port that was forwarded', () => {
+  const ready: RuntimePhase = { phase: 'ready', model, claim };
+  for (const host of ['models.example.com', '10.0.0.7:8080', '[fd00::7]:8080', 'localhost', '']) {
+    expect(admit(ready, { ...direct, host })).toBe(model);
+  }
+  // Through an activator the headers say whom it is for, whatever host the caller used.
+  expect(admit(ready, { ...proxied, host: 'other.demo' })).toBe(model);
 });

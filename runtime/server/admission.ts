@@ -10,6 +10,8 @@ export interface Addressee {
   serviceUid: string | undefined;
   /** Header `pilotlight-revision`. */
   revision: string | undefined;
+  /** Header `Host`, or `:authority`. */
+  host: string | undefined;
 }
 
 /** Seconds after which a caller may try again what is refused for the moment. */
@@ -79,8 +81,11 @@ export function servedVersion(model: LoadedModel): string {
  * A standby holds no service, so what is meant for one is not for it. A runtime that was started by hand has no
  * claim at all and serves anybody.
  */
-function refuseWrongService(phase: RuntimePhase, { serviceUid, revision }: Addressee): void {
-  if (serviceUid === undefined && revision === undefined) return;
+function refuseWrongService(phase: RuntimePhase, { serviceUid, revision, host }: Addressee): void {
+  if (serviceUid === undefined && revision === undefined) {
+    if (host !== undefined) refuseWrongHost(phase, host);
+    return;
+  }
   if (phase.phase === 'standby') {
     throw wrongService('this runtime holds no service', serviceUid, revision);
   }
@@ -90,6 +95,21 @@ function refuseWrongService(phase: RuntimePhase, { serviceUid, revision }: Addre
     `this runtime holds revision '${claim.revision}' of the service with UID '${claim.serviceUid}'`,
     serviceUid,
     revision,
+  );
+}
+
+/**
+ * A direct request says by its host whom it is for: `name.namespace`, whatever follows. One that names another
+ * service of this namespace comes over a way from before this pod changed hands; all that a pod ever served is in its
+ * own namespace. Names that look otherwise are an Ingress's own, and anybody's.
+ */
+function refuseWrongHost(phase: RuntimePhase, host: string): void {
+  const service = phase.phase === 'standby' ? undefined : phase.claim?.service;
+  const [name = '', namespace] = host.toLowerCase().replace(/:\d*$/, '').split('.');
+  if (service === undefined || namespace !== service.namespace || name === service.name) return;
+  throw new PilotlightError(
+    'wrong-service',
+    `this runtime holds the service '${service.name}'; the request is meant for '${shown(host)}': send it again`,
   );
 }
 

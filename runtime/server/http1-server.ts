@@ -1,7 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { PilotlightError } from '../../contracts/errors.ts';
+import { HEADERS } from '../../contracts/headers.ts';
 import { errorAnswer } from './answers.ts';
+import type { DirectConnections } from './direct-connections.ts';
 import { bodySizeBytes, type Exchange } from './exchange.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import type { ServerLimits } from './limits.ts';
@@ -11,9 +13,15 @@ import type { ServerLimits } from './limits.ts';
 const { createServer, STATUS_CODES } = process.getBuiltinModule('node:http');
 
 /** An HTTP/1.1 server for sockets that are handed to it. */
-export function openHttp1(limits: Readonly<ServerLimits>, handle: (exchange: Exchange) => void): Server {
+export function openHttp1(
+  limits: Readonly<ServerLimits>,
+  direct: DirectConnections,
+  handle: (exchange: Exchange) => void,
+): Server {
   const onRequest = (expectsContinue: boolean) => (request: IncomingMessage, response: ServerResponse) => {
-    handle(new Http1Exchange(request, response, expectsContinue));
+    const exchange = new Http1Exchange(request, response, expectsContinue);
+    if (request.headers[HEADERS.proxiedBy] === undefined) exchange.onDone(direct.begin(request.socket));
+    handle(exchange);
   };
   const server = createServer(
     {

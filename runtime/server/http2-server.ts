@@ -1,11 +1,13 @@
 import {
-  constants,
   createServer,
   type Http2Server,
+  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
+import { HEADERS } from '../../contracts/headers.ts';
+import { leaveSession } from '../../process/leave-session.ts';
 import type { Exchange } from './exchange.ts';
 import type { GrpcStream } from './grpc/grpc-stream.ts';
 import { Http2Exchange } from './http2-exchange.ts';
@@ -15,6 +17,8 @@ export interface Http2Front {
   server: Http2Server;
   /** GOAWAY to every connection and to those that come: streams that are open go on, clients open new ones elsewhere. */
   leave(): void;
+  /** The same for those over which callers came straight here. */
+  sendCallersAway(): void;
   close(): void;
 }
 
@@ -22,18 +26,18 @@ export interface Http2Front {
 const STREAM_WINDOW_BYTES = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024;
 
-/** Stream numbers end there; a GOAWAY with it refuses no stream that is on its way (RFC 9113 §6.8). */
-const LAST_POSSIBLE_STREAM = 2 ** 31 - 1;
-
-/** Time for streams that were on their way to arrive, between the two GOAWAYs. */
-const GOAWAY_STEP_MS = 250;
-
 /** An HTTP/2 server for sockets that are handed to it; gRPC and REST are told apart by each stream's content type. */
 export function openHttp2(
   limits: Readonly<ServerLimits>,
-  handlers: { rest(exchange: Exchange): void; grpc(stream: GrpcStream): void },
+  handlers: {
+    rest(exchange: Exchange): void;
+    grpc(stream: GrpcStream): void;
+    /** Whether callers may come straight here. */
+    welcomesCallers(): boolean;
+  },
 ): Http2Front {
   const sessions = new Set<ServerHttp2Session>();
+  const direct = new WeakSet<Http2Session>();
   let isLeaving = false;
   const server = createServer({
     settings: {
@@ -55,6 +59,11 @@ export function openHttp2(
   });
   server.on('sessionError', () => undefined);
   server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    const { session } = stream;
+    if (headers[HEADERS.proxiedBy] === undefined && session !== undefined) {
+      direct.add(session);
+      if (!handlers.welcomesCallers()) leaveSession(session);
+    }
     const contentType = headers['content-type'];
     if (contentType?.startsWith('application/grpc')) handlers.grpc({ stream, headers });
     else handlers.rest(new Http2Exchange(stream, headers));
@@ -65,16 +74,11 @@ export function openHttp2(
       isLeaving = true;
       for (const session of sessions) leaveSession(session);
     },
+    sendCallersAway: () => {
+      for (const session of sessions) if (direct.has(session)) leaveSession(session);
+    },
     close: () => {
       for (const session of sessions) session.destroy();
     },
   };
-}
-
-function leaveSession(session: ServerHttp2Session): void {
-  if (session.closed || session.destroyed) return;
-  session.goaway(constants.NGHTTP2_NO_ERROR, LAST_POSSIBLE_STREAM);
-  setTimeout(() => {
-    if (!session.closed && !session.destroyed) session.close();
-  }, GOAWAY_STEP_MS).unref();
 }

@@ -14,6 +14,7 @@ export interface PlainModel extends LoadedModel {
 
 export class PlainEngine implements Engine {
   current: RuntimePhase;
+  welcomesCallers = true;
 
   constructor(current: RuntimePhase = { phase: 'standby' }) {
     this.current = current;

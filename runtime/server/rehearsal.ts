@@ -31,7 +31,10 @@ const MIRROR: LoadedModel = {
  * @throws nothing: a rehearsal that fails makes the first request slower, not impossible.
  */
 export async function rehearseServing(logger: Logger): Promise<void> {
-  const engine: Engine = { current: { phase: 'ready', model: MIRROR, claim: undefined } };
+  const engine: Engine = {
+    current: { phase: 'ready', model: MIRROR, claim: undefined },
+    welcomesCallers: true,
+  };
   try {
     const server = await openServer({
       host: '127.0.0.1',

@@ -14,7 +14,7 @@ import type { Answer, Exchange } from './exchange.ts';
 import { allStats, EXTENSIONS, modelStats, repositoryIndex } from './model-views.ts';
 import { serveInference } from './rest-inference.ts';
 import { type Resolution, WHAT_EXISTS } from './router.ts';
-import { addresseeOf, type Serving } from './work.ts';
+import { addresseeOf, isDirect, type Serving } from './work.ts';
 
 /** Serves one REST request to its end; rejects only when its answer can't be sent. */
 export async function handleRest(serving: Serving, exchange: Exchange): Promise<void> {
@@ -33,10 +33,15 @@ export async function handleRest(serving: Serving, exchange: Exchange): Promise<
     answer = errorAnswer(error);
   }
   if (isInference) serving.metrics.record('rest', outcome, performance.now() - startedMs);
-  if (serving.engine.current.phase === 'draining') answer.headers['connection'] = 'close';
+  if (sendsAway(serving, exchange)) answer.headers['connection'] = 'close';
   exchange.send(answer);
   const { watchdog, limits } = serving.reading;
   exchange.watchWriting(watchdog, limits.writeIdleTimeoutMs);
+}
+
+/** Whether the next request of this caller should come over another connection. HTTP/2 says so by GOAWAY. */
+function sendsAway({ engine }: Serving, exchange: Exchange): boolean {
+  return engine.current.phase === 'draining' || (!engine.welcomesCallers && isDirect(exchange));
 }
 
 function answerPlainly(serving: Serving, exchange: Exchange, route: Resolution): Answer {

@@ -33,6 +33,11 @@ export interface RuntimeServer {
    * with false after `deadlineMs` from now. New connections are still accepted, and refused by phase.
    */
   drain(deadlineMs: number): Promise<boolean>;
+  /**
+   * Has callers that came straight here leave: GOAWAY at once, HTTP/1.1 connections with their next answer, and
+   * those that still rest after `lingerMs` are closed. The engine welcomes no callers by then.
+   */
+  sendCallersAway(lingerMs: number): void;
   /** Stops accepting, lets what is in flight finish for up to `graceMs` (default 0), then ends every connection. */
   stop(graceMs?: number): Promise<void>;
 }

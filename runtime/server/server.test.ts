@@ -236,7 +236,8 @@ test('a runtime that is not ready says why, and is alive all the same', async ()
 });
 
 test('what is meant for another service is refused before its body is read', async () => {
-  const claim = { claimId: 'c', epoch: 1, serviceUid: 'uid-1', revision: 'r-2' };
+  const service = { namespace: 'demo', name: 'sum' };
+  const claim = { claimId: 'c', epoch: 1, serviceUid: 'uid-1', revision: 'r-2', service };
   engine.current = { phase: 'ready', model, claim };
   const socket = await connectRaw(server.port);
   const answer = readToEnd(socket);

@@ -1,5 +1,6 @@
 import { openServingPort, type ServingPort } from '../../process/serving-port.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { DirectConnections } from './direct-connections.ts';
 import type { Exchange } from './exchange.ts';
 import { openGrpc } from './grpc/grpc-door.ts';
 import { closeHttp1, openHttp1 } from './http1-server.ts';
@@ -50,8 +51,13 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
       exchange.destroy();
     });
   };
-  const http1 = openHttp1(limits, rest);
-  const http2 = openHttp2(limits, { rest, grpc: openGrpc(serving) });
+  const direct = new DirectConnections();
+  const http1 = openHttp1(limits, direct, rest);
+  const http2 = openHttp2(limits, {
+    rest,
+    grpc: openGrpc(serving),
+    welcomesCallers: () => options.engine.welcomesCallers,
+  });
   const ports: ServingPort[] = [];
   const open = async (port: number): Promise<ServingPort> => {
     const opened = await openServingPort({
@@ -81,6 +87,12 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
       drain: (deadlineMs) => {
         http2.leave();
         return load.idle(deadlineMs);
+      },
+      sendCallersAway: (lingerMs) => {
+        http2.sendCallersAway();
+        setTimeout(() => {
+          if (!options.engine.welcomesCallers) direct.closeResting();
+        }, lingerMs).unref();
       },
       stop: async (graceMs = 0) => {
         await Promise.all(ports.map((port) => port.stopAccepting()));

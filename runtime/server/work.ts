@@ -49,7 +49,7 @@ export class Work {
     timeoutMs = Number.POSITIVE_INFINITY,
   ) {
     this.#serving = serving;
-    this.#arrival = exchange.headers[HEADERS.proxiedBy] === undefined ? 'direct' : 'proxied';
+    this.#arrival = isDirect(exchange) ? 'direct' : 'proxied';
     this.deadlineMs = this.startedMs + Math.min(timeoutMs, serving.requestTimeoutMs());
     this.held = new HeldBytes(serving.reading.budget);
     serving.load.begin(this.#arrival);
@@ -170,7 +170,13 @@ export function addresseeOf(
     version,
     serviceUid: headerText(exchange, HEADERS.serviceUid),
     revision: headerText(exchange, HEADERS.revision),
+    host: headerText(exchange, ':authority') ?? headerText(exchange, 'host'),
   };
+}
+
+/** Whether a request comes straight from its caller, not through an activator. */
+export function isDirect(exchange: Pick<Exchange, 'headers'>): boolean {
+  return exchange.headers[HEADERS.proxiedBy] === undefined;
 }
 
 /** A header that may come once; several become one text, as Node joins them. */

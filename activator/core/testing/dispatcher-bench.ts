@@ -60,7 +60,7 @@ export class Bench {
   }
 
   /** One arrives; named by its place in the order of arrival. */
-  arrive(sizeBytes = 0): Ticket | string {
+  arrive(sizeBytes = 0, bound?: string): Ticket | string {
     const name = `${this.tickets.length}`;
     const route = this.dispatcher.table.get('u');
     if (route === undefined) return 'no route';
@@ -73,6 +73,7 @@ export class Bench {
           onRefused: (error) => this.log.push(`${name} ${error.code}`),
         },
         this.nowMs,
+        bound,
       );
       this.tickets.push(ticket);
       return ticket;

@@ -6,6 +6,7 @@ import type { InferenceServiceStatus } from '../../../crds/schema.ts';
 import type { Logger } from '../../../process/logger.ts';
 import { PlatformRefusal } from '../../core/platform-refusal.ts';
 import type {
+  Addresses,
   Clock,
   Platform,
   PlatformEvent,
@@ -35,7 +36,7 @@ import { PoolSource } from './pool-source.ts';
 import { PoolStatuses } from './pool-statuses.ts';
 import { ReplicaPods } from './replica-pods.ts';
 import { RevisionStore } from './revision-store.ts';
-import { ServiceNetwork } from './service-network.ts';
+import { type LedPod, ServiceNetwork } from './service-network.ts';
 import { type ServiceObject, ServiceSource } from './service-source.ts';
 
 export interface KubePlatformOptions {
@@ -113,6 +114,8 @@ export class KubePlatform implements Platform {
       settings,
       ownNamespace: options.ownNamespace,
       services: () => this.#services.objects,
+      replica: (id) => this.#led(id),
+      tellCallers: (id, request) => this.#pods.admin(id).callers({ ...request, epoch: this.epoch }),
     });
     this.#services = new ServiceSource({
       ...shared,
@@ -239,13 +242,15 @@ export class KubePlatform implements Platform {
     return this.#pods.remove(id, isBlank ? STANDBY_GRACE_SECONDS : DRAINED_GRACE_SECONDS);
   }
 
-  addresses(namespace: string, name: string): { hosts: readonly string[]; url: string } {
+  addresses(namespace: string, name: string): Addresses {
     const { clusterDomain, domain } = this.#options.context.settings;
     const base = `${name}.${namespace}`;
     const inCluster = `${base}.svc.${clusterDomain}`;
     const public_ = domain === undefined ? undefined : `${base}.${domain}`;
+    const ownHosts = [base, `${base}.svc`, inCluster];
     return {
-      hosts: [base, `${base}.svc`, inCluster, ...(public_ === undefined ? [] : [public_])],
+      hosts: [...ownHosts, ...(public_ === undefined ? [] : [public_])],
+      ownHosts,
       url: `http://${public_ ?? inCluster}`,
     };
   }
@@ -353,6 +358,13 @@ export class KubePlatform implements Platform {
       (now) =>
         (now.metadata?.labels?.[LABELS.service] ?? serviceName) === serviceName && !this.#isClaimed(pod),
     );
+  }
+
+  /** The pod of a replica, for callers to be led to; undefined when it is gone or ends. */
+  #led(id: string): LedPod | undefined {
+    if (!this.#pods.has(id)) return undefined;
+    const { pod, isRemoving } = this.#pods.get(id);
+    return isRemoving ? undefined : pod;
   }
 
   /** Whether the process in the pod holds a claim, as far as it has said. */

@@ -1,38 +1,46 @@
+import type { CallersRequest } from '../../../contracts/admin.ts';
+import { TAG_ANNOTATIONS } from '../../../crds/warnings.ts';
 import type { Logger } from '../../../process/logger.ts';
+import { taggedHost } from '../../core/tags.ts';
 import type { CallerNetwork, Clock } from '../../ports.ts';
 import type { KubeClient } from './api/kube-client.ts';
-import { isKubeError } from './api/kube-error.ts';
 import { objectPath, RESOURCES, type ResourceKind } from './api/paths.ts';
 import { createReflector, type Reflector } from './api/reflector.ts';
 import { type KubeObject, objectKey } from './api/wire.ts';
 import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
 import type { EndpointSlice, Pod, Service } from './core/kube-types.ts';
 import { LABELS, MANAGED_BY } from './core/labels.ts';
-import { correction } from './core/owned.ts';
 import { isTerminating } from './core/pod-state.ts';
 import {
   chooseActivators,
   type EndpointPod,
   endpointSlices,
   type IpFamily,
+  SERVICE_TAGS,
   type ServiceIdentity,
   serviceObject,
   sliceName,
 } from './core/service-objects.ts';
 import type { KubeSettings } from './core/settings.ts';
+import { isOwnedBy, writeOwned } from './write-owned.ts';
 
 export interface ServiceNetworkOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly namespaces: readonly string[];
-  readonly settings: Pick<KubeSettings, 'activatorsPerService'>;
+  readonly settings: Pick<KubeSettings, 'activatorsPerService' | 'directMode'>;
   /** Namespace of the platform, where the activators are. */
   readonly ownNamespace: string;
   /** All services that there are, by `namespace/name`. */
   readonly services: () => ReadonlyMap<string, KubeObject>;
+  /** The pod of a replica that callers may be led to. */
+  readonly replica: (id: string) => LedPod | undefined;
+  readonly tellCallers: (id: string, request: Omit<CallersRequest, 'epoch'>) => Promise<void>;
   readonly onTrouble: (error: unknown) => void;
 }
+
+export type LedPod = Pod;
 
 const ACTIVATOR_SELECTOR = `${LABELS.appName}=pilotlight,${LABELS.component}=activator`;
 const OWNED_SELECTOR = `${LABELS.managedBy}=${MANAGED_BY}`;
@@ -50,6 +58,10 @@ export class ServiceNetwork implements CallerNetwork {
   readonly #synced = Promise.withResolvers<void>();
   #waitsFor = 3;
   #avoided: ReadonlySet<string> = new Set();
+  /** Replicas that callers are led to, by service; the others' callers go to activators. */
+  readonly #led = new Map<string, readonly string[]>();
+  /** Who waits until a service's slices are as they are wanted now, by `namespace/name`. */
+  readonly #waiting = new Map<string, (() => void)[]>();
 
   constructor(options: ServiceNetworkOptions) {
     this.#options = options;
@@ -115,6 +127,28 @@ export class ServiceNetwork implements CallerNetwork {
     if (this.#waitsFor === 0) this.#queue.add(`${namespace}/${name}`);
   }
 
+  get mayBeDirect(): boolean {
+    return this.#options.settings.directMode === 'auto';
+  }
+
+  async lead(serviceUid: string, replicaIds: readonly string[]): Promise<void> {
+    if (replicaIds.length > 0) this.#led.set(serviceUid, replicaIds);
+    else this.#led.delete(serviceUid);
+    for (const [key, { metadata }] of this.#options.services()) {
+      if (metadata?.uid !== serviceUid) continue;
+      await new Promise<void>((resolve) => {
+        this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), resolve]);
+        this.#queue.add(key);
+      });
+      return;
+    }
+    this.#led.delete(serviceUid);
+  }
+
+  welcomeCallers(id: string, claimId: string, isWelcome: boolean, lingerMs: number): Promise<void> {
+    return this.#options.tellCallers(id, { claimId, welcome: isWelcome, lingerMs });
+  }
+
   avoidActivators(pods: ReadonlySet<string>, isBusy: (serviceUid: string) => boolean): void {
     this.#avoided = pods;
     if (this.#waitsFor > 0) return;
@@ -136,32 +170,93 @@ export class ServiceNetwork implements CallerNetwork {
   }
 
   async #bring(key: string): Promise<void> {
+    // Whoever comes while this runs waits for the next run.
+    const waiting = this.#waiting.get(key) ?? [];
+    this.#waiting.delete(key);
+    try {
+      await this.#bringNetwork(key);
+    } catch (error) {
+      this.#waiting.set(key, [...waiting, ...(this.#waiting.get(key) ?? [])]);
+      throw error;
+    }
+    for (const resolve of waiting) resolve();
+  }
+
+  async #bringNetwork(key: string): Promise<void> {
     const { metadata } = this.#options.services().get(key) ?? {};
     const { uid, namespace = '', name = '', deletionTimestamp } = metadata ?? {};
     // Of one that is gone, or going, the API server collects what it owns.
     if (uid === undefined || deletionTimestamp !== undefined) return;
     const identity = { namespace, name, uid };
-    const written = await this.#write(
-      RESOURCES.services,
-      this.#services.store.get(key),
-      serviceObject(identity),
-    );
-    if (written === undefined) return;
-    const families = (written as Service).spec?.ipFamilies ?? ['IPv4'];
-    await this.#writeSlices(identity, families as readonly IpFamily[]);
+    await this.#bringAddress(identity, name, this.#endpointsOf(uid));
+    const tagged = taggedServices(name);
+    const hasTags = TAG_ANNOTATIONS.some((annotation) => metadata?.annotations?.[annotation] === 'true');
+    // Which revision a request is for is for an activator to see, by its host.
+    const activators = this.#activatorsOf(uid);
+    for (const one of tagged) {
+      // Of a service that is called so itself.
+      if (this.#options.services().has(`${namespace}/${one}`)) continue;
+      if (hasTags) await this.#bringAddress(identity, one, activators);
+      else await this.#removeAddress(identity, one);
+    }
   }
 
-  async #writeSlices(identity: ServiceIdentity, families: readonly IpFamily[]): Promise<void> {
-    const wanted = endpointSlices(identity, this.#activatorsOf(identity.uid), families);
+  /** A Service and its slices. */
+  async #bringAddress(
+    identity: ServiceIdentity,
+    name: string,
+    endpoints: readonly EndpointPod[],
+  ): Promise<void> {
+    const { namespace } = identity;
+    const observed = this.#services.store.get(`${namespace}/${name}`);
+    const written = await this.#writeOwned(RESOURCES.services, observed, serviceObject(identity, name));
+    if (written === undefined) return;
+    const families = ((written as Service).spec?.ipFamilies ?? ['IPv4']) as readonly IpFamily[];
+    const wanted = endpointSlices(identity, endpoints, families, name);
     for (const slice of wanted)
-      await this.#write(RESOURCES.endpointSlices, this.#slices.store.get(objectKey(slice)), slice);
+      await this.#writeOwned(RESOURCES.endpointSlices, this.#slices.store.get(objectKey(slice)), slice);
     const kept = new Set(wanted.map(({ metadata }) => metadata?.name));
+    await this.#removeSlices(identity, name, kept);
+  }
+
+  async #removeAddress(identity: ServiceIdentity, name: string): Promise<void> {
+    const { namespace, uid } = identity;
+    const observed = this.#services.store.get(`${namespace}/${name}`);
+    if (observed === undefined || !isOwnedBy(observed, uid)) return;
+    await this.#removeSlices(identity, name, new Set());
+    await this.#options.client.delete(objectPath({ ...RESOURCES.services, namespace, name }));
+  }
+
+  async #removeSlices(
+    { namespace, uid }: ServiceIdentity,
+    service: string,
+    kept: ReadonlySet<string | undefined>,
+  ): Promise<void> {
     for (const family of ['IPv4', 'IPv6'] as const) {
-      const name = sliceName(identity.name, family);
-      const { namespace } = identity;
-      if (kept.has(name) || !this.#slices.store.has(`${namespace}/${name}`)) continue;
+      const name = sliceName(service, family);
+      const observed = this.#slices.store.get(`${namespace}/${name}`);
+      if (kept.has(name) || observed === undefined || !isOwnedBy(observed, uid)) continue;
       await this.#options.client.delete(objectPath({ ...RESOURCES.endpointSlices, namespace, name }));
     }
+  }
+
+  #writeOwned(
+    resource: ResourceKind,
+    observed: KubeObject | undefined,
+    wanted: KubeObject,
+  ): Promise<KubeObject | undefined> {
+    const { client, logger } = this.#options;
+    return writeOwned({ client, logger }, resource, observed, wanted);
+  }
+
+  #endpointsOf(serviceUid: string): EndpointPod[] {
+    const replicas = (this.#led.get(serviceUid) ?? []).flatMap((id) => {
+      const pod = this.#options.replica(id);
+      // That it takes requests its runtime has said itself, which the kubelet may not have asked it since.
+      return pod === undefined || isTerminating(pod) ? [] : [{ ...endpointPod(pod), isReady: true }];
+    });
+    const found = replicas.filter(({ addresses }) => addresses.length > 0);
+    return found.length > 0 ? found : this.#activatorsOf(serviceUid);
   }
 
   /**
@@ -175,43 +270,6 @@ export class ServiceNetwork implements CallerNetwork {
     const { activatorsPerService } = this.#options.settings;
     const best = [answering, ready].find(({ length }) => length > 0) ?? pods;
     return chooseActivators(serviceUid, best, activatorsPerService);
-  }
-
-  /** @returns the object as it is then; undefined when its name is taken by something that isn't ours. */
-  async #write(
-    resource: ResourceKind,
-    observed: KubeObject | undefined,
-    wanted: KubeObject,
-  ): Promise<KubeObject | undefined> {
-    const { client, logger } = this.#options;
-    const { namespace = '', name = '', ownerReferences = [] } = wanted.metadata ?? {};
-    const path = objectPath({ ...resource, namespace, name });
-    let found = observed;
-    if (found === undefined) {
-      try {
-        return await client.create(objectPath({ ...resource, namespace }), wanted);
-      } catch (error) {
-        if (!isKubeError(error, 'already-exists')) {
-          // The namespace, or the service itself, is being deleted: nothing is wanted there any more.
-          if (isKubeError(error, 'forbidden', 'not-found')) return undefined;
-          throw error;
-        }
-        found = await client.get(path);
-        if (found === undefined) return undefined;
-        const isOurs =
-          found.metadata?.ownerReferences?.some(({ uid }) => uid === ownerReferences[0]?.uid) === true;
-        if (!isOurs) {
-          logger.error(
-            { object: path },
-            'an object that is not ours has the name of a service: rename one of them',
-          );
-          return undefined;
-        }
-      }
-    }
-    const patch = correction(found, wanted);
-    if (patch === undefined) return found;
-    return await client.patch(path, 'merge', patch, { fieldManager: MANAGED_BY });
   }
 }
 
@@ -228,4 +286,9 @@ function endpointPod(pod: Pod): EndpointPod {
     isTerminating: isTerminating(pod),
     nodeName: pod.spec?.nodeName,
   };
+}
+
+/** Names of the Services that lead to one revision each, where they are names of Services. */
+function taggedServices(name: string): string[] {
+  return SERVICE_TAGS.flatMap((tag) => taggedHost(tag, name) ?? []);
 }

@@ -2,6 +2,7 @@ import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admi
 import { PilotlightError } from '../../../contracts/errors.ts';
 import type { InferenceServiceStatus } from '../../../crds/schema.ts';
 import type {
+  Addresses,
   CallerNetwork,
   Clock,
   ObservedReplica,
@@ -24,6 +25,7 @@ interface WorldOptions {
   startMs: number;
   recycleMs: number;
   outcomeOf: (uri: string) => LoadOutcome;
+  mayBeDirect: boolean;
 }
 
 /**
@@ -43,6 +45,10 @@ export class MemoryWorld {
   readonly calls: string[] = [];
   /** Pods of activators that callers are led past, each time that the engine says so. */
   readonly avoided: string[][] = [];
+  /** Replicas that callers of a service are led to, by its uid. */
+  readonly led = new Map<string, readonly string[]>();
+  /** Replicas that welcome callers. */
+  readonly welcoming = new Set<string>();
   /** Names of verbs that fail once each, in the order given. */
   readonly failing: string[] = [];
   /** With what they fail; undefined: an error that is nobody's. */
@@ -59,6 +65,7 @@ export class MemoryWorld {
       startMs: 300,
       recycleMs: 80,
       outcomeOf: () => ({ loadMs: 40, capacity: 4 }),
+      mayBeDirect: false,
       ...options,
     };
   }
@@ -178,16 +185,13 @@ export class MemoryWorld {
 /** The port to such a world: the third adapter, for tests. */
 class MemoryPlatform implements Platform {
   readonly epoch: number;
-  readonly network: CallerNetwork = {
-    avoidActivators: (pods) => {
-      this.#world.avoided.push([...pods]);
-    },
-  };
+  readonly network: CallerNetwork;
   readonly #world: MemoryWorld;
 
   constructor(world: MemoryWorld, epoch: number) {
     this.#world = world;
     this.epoch = epoch;
+    this.network = memoryNetwork(world);
   }
 
   async start(onEvent: (event: PlatformEvent) => void): Promise<void> {
@@ -245,8 +249,12 @@ class MemoryPlatform implements Platform {
     await Promise.resolve(this.#world.remove(id));
   }
 
-  addresses(namespace: string, name: string): { hosts: readonly string[]; url: string } {
-    return { hosts: [`${name}.${namespace}`], url: `http://${name}.${namespace}` };
+  addresses(namespace: string, name: string): Addresses {
+    return {
+      hosts: [`${name}.${namespace}`],
+      ownHosts: [`${name}.${namespace}`],
+      url: `http://${name}.${namespace}`,
+    };
   }
 
   reportPool(_key: string, report: PoolReport): void {
@@ -277,4 +285,24 @@ class MemoryPlatform implements Platform {
     if (replicas === 'remove') for (const id of this.#world.replicas.keys()) this.#world.remove(id);
     await Promise.resolve();
   }
+}
+
+function memoryNetwork(world: MemoryWorld): CallerNetwork {
+  return {
+    mayBeDirect: world.options.mayBeDirect,
+    lead: async (serviceUid, replicaIds) => {
+      await Promise.resolve();
+      world.called('lead', [serviceUid, ...replicaIds].join(' '));
+      world.led.set(serviceUid, replicaIds);
+    },
+    welcomeCallers: async (id, _claimId, isWelcome) => {
+      await Promise.resolve();
+      world.called(isWelcome ? 'welcome' : 'send-away', id);
+      if (isWelcome) world.welcoming.add(id);
+      else world.welcoming.delete(id);
+    },
+    avoidActivators: (pods) => {
+      world.avoided.push([...pods]);
+    },
+  };
 }

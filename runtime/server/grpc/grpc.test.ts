@@ -166,7 +166,8 @@ test('errors carry the status of gRPC, the text and the stable code', async () =
 });
 
 test('what is meant for another service is refused, and an activator sees 421', async () => {
-  const claim = { claimId: 'c', epoch: 1, serviceUid: 'uid-1', revision: 'r-2' };
+  const service = { namespace: 'demo', name: 'sum' };
+  const claim = { claimId: 'c', epoch: 1, serviceUid: 'uid-1', revision: 'r-2', service };
   engine.current = { phase: 'ready', model, claim };
   const options = { metadata: { 'pilotlight-service-uid': 'uid-9' } };
   await expect(ask('ModelInfer', sumRequest([1], [2]), options)).rejects.toMatchObject({

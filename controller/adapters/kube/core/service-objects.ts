@@ -16,12 +16,15 @@ const SLICE_SERVICE = 'kubernetes.io/service-name';
 /** The API server takes no more endpoints in one slice. */
 const MAX_ENDPOINTS = 1_000;
 
+/** Tags that have a Service each: those that stay when revisions come and go. */
+export const SERVICE_TAGS = ['latest', 'prev'] as const;
+
 /** One port, 80 to 8080, for HTTP/1.1 and HTTP/2 alike; no selector, so that no other controller fills its slices. */
-export function serviceObject(service: ServiceIdentity): Service {
+export function serviceObject(service: ServiceIdentity, name = service.name): Service {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: metadata(service, service.name),
+    metadata: metadata(service, name),
     spec: {
       type: 'ClusterIP',
       ipFamilyPolicy: 'PreferDualStack',
@@ -47,19 +50,21 @@ export type IpFamily = 'IPv4' | 'IPv6';
  * One slice for each IP family of the Service; a family of which no pod has an address gets an empty one. Endpoints
  * are in order of address, so that the same pods always make the same slice.
  *
+ * @param name Of the Service that they are of: the service's own, or one with a tag before it.
  * @param families As the API server has written them into `spec.ipFamilies` of the Service.
  */
 export function endpointSlices(
   service: ServiceIdentity,
   pods: readonly EndpointPod[],
   families: readonly IpFamily[],
+  name = service.name,
 ): EndpointSlice[] {
   return [...new Set(families)].map((family) => ({
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: {
-      ...metadata(service, sliceName(service.name, family)),
-      labels: { ...labels(service), [SLICE_MANAGED_BY]: MANAGED_BY, [SLICE_SERVICE]: service.name },
+      ...metadata(service, sliceName(name, family)),
+      labels: { ...labels(service), [SLICE_MANAGED_BY]: MANAGED_BY, [SLICE_SERVICE]: name },
     },
     addressType: family,
     ports: [{ name: PORT_NAME, port: SERVING_PORT, protocol: 'TCP' }],
