@@ -90,6 +90,7 @@ function chartValues(images: Images): object {
     runtime: { resources: replica },
     defaultPool: { resources: replica },
     logLevel: 'debug',
+    directMode: 'auto',
   };
 }
 
