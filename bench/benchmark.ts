@@ -5,6 +5,8 @@ export interface BenchmarkContext {
   readonly isQuick: boolean;
   /** A line on standard error, so that the table can be piped. */
   readonly say: (line: string) => void;
+  /** A sentence that goes into the results beside the figures. */
+  readonly note: (sentence: string) => void;
 }
 
 export interface Benchmark {

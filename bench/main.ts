@@ -12,6 +12,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }
   queue: () => import('./queue.ts'),
   scale: () => import('./scale.ts'),
   runtime: () => import('./runtime.ts'),
+  kubernetes: () => import('./kubernetes.ts'),
 };
 
 enableCompileCache();
@@ -47,14 +48,22 @@ async function runOne(name: string, flags: { isQuick: boolean; results: string }
   const machine = describeMachine();
   const commit = describeCommit();
   const date = new Date().toISOString();
+  const notes: string[] = [];
+  const note = (sentence: string): void => {
+    say(sentence);
+    notes.push(sentence);
+  };
   say(benchmark.summary);
   if (machine.loadBefore > machine.cores / 4) {
-    say(`this machine is busy (load ${machine.loadBefore} on ${machine.cores} cores): read ratios only`);
+    note(
+      `Other programs ran on this machine (load ${machine.loadBefore} on ${machine.cores} cores before the run): read ratios only.`,
+    );
   }
-  const rows = await benchmark.run({ isQuick: flags.isQuick, say });
+  const rows = await benchmark.run({ isQuick: flags.isQuick, say, note });
   process.stdout.write(`\n${name}\n${toTable(rows)}\n`);
   const command = `make bench WHAT=${flags.isQuick ? `"${name} --quick"` : name}`;
-  say(`written to ${writeResults(flags.results, { name, command, machine, date, commit, rows })}`);
+  const results = { name, command, machine, date, commit, rows, ...(notes.length > 0 && { notes }) };
+  say(`written to ${writeResults(flags.results, results)}`);
   return rows.every(({ met }) => met !== false);
 }
 

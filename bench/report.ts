@@ -15,6 +15,8 @@ const rowSchema = z.strictObject({
   /** Such as `<= 100`, in the row's unit; null for a figure that is told for information. */
   goal: z.string().nullable(),
   met: z.boolean().nullable(),
+  /** Each measurement that the value was taken from, in the order of the run. */
+  values: z.array(z.number()).optional(),
 });
 export type Row = z.infer<typeof rowSchema>;
 
@@ -39,6 +41,8 @@ export const resultsSchema = z.strictObject({
     dirty: z.boolean(),
   }),
   rows: z.array(rowSchema).min(1),
+  /** What one has to know to read the figures: what stands behind them, and what could not be measured. */
+  notes: z.array(z.string()).optional(),
 });
 export type Results = z.infer<typeof resultsSchema>;
 
@@ -49,6 +53,7 @@ export interface Measured {
   peer?: string;
   peerValue?: number;
   goal?: string;
+  values?: readonly number[];
 }
 
 /**
@@ -72,6 +77,7 @@ export function row(measured: Measured): Row {
     goal: goal ?? null,
     // By the figure as it was measured: rounding may not lift it over the bar.
     met: goal === undefined ? null : meets(measured.value, goal),
+    ...(measured.values && { values: measured.values.map(rounded) }),
   };
 }
 

@@ -7,6 +7,7 @@ import { inspectImage } from '../../images/docker.ts';
 import { CLIENT_NAMESPACE, clientImage, clientManifest } from './client/client-pod.ts';
 import type { Cluster } from './cluster.ts';
 import { run } from './command.ts';
+import { CLUSTER_NAME } from './kind.ts';
 import { STORE_NAMESPACE, storeImage, storeManifest } from './object-store.ts';
 import { step } from './steps.ts';
 import { tool } from './tools.ts';
@@ -15,19 +16,24 @@ import { tool } from './tools.ts';
 export const RELEASE_NAMESPACE = 'pilotlight-system';
 export const CHART = join(import.meta.dirname, '../../charts/pilotlight');
 const READY_TIMEOUT = '--timeout=180s';
-const BUILD_TAG = 'e2e';
+/** One for each cluster of a machine: what one of them no longer needs may be in use by another. */
+const BUILD_TAG = CLUSTER_NAME === 'pilotlight' ? 'e2e' : `e2e-${CLUSTER_NAME}`;
 
 /**
  * Puts on the cluster what the cases need: the platform of this checkout by its chart, an S3 server with the cases'
  * models, and a client. What is there already and the same stays.
+ *
+ * @param values of the chart, over those of the cases, as a file of `helm --values`
+ * @returns the names of the images, as pods of the cluster use them
  */
-export async function install(cluster: Cluster): Promise<void> {
+export async function install(cluster: Cluster, values: object = {}): Promise<Images> {
   const images = await step('Images', loadImages.bind(undefined, cluster), 'a minute when nothing is built');
   await step('Object store and client', () => applyHelpers(cluster, images));
-  await step('Pilotlight installed', () => installChart(cluster, images), 'half a minute');
+  await step('Pilotlight installed', () => installChart(cluster, images, values), 'half a minute');
+  return images;
 }
 
-interface Images {
+export interface Images {
   readonly control: string;
   readonly runtime: string;
   readonly store: string;
@@ -94,15 +100,22 @@ function chartValues(images: Images): object {
   };
 }
 
-async function installChart({ kubectl, kubeconfigPath }: Cluster, images: Images): Promise<void> {
-  const file = join(tmpdir(), `pilotlight-e2e-values-${randomBytes(4).toString('hex')}.json`);
-  await writeFile(file, JSON.stringify(chartValues(images)));
+async function installChart(
+  { kubectl, kubeconfigPath }: Cluster,
+  images: Images,
+  values: object,
+): Promise<void> {
+  const prefix = join(tmpdir(), `pilotlight-e2e-values-${randomBytes(4).toString('hex')}`);
+  const files = [`${prefix}.json`, `${prefix}-over.json`];
+  await Promise.all(
+    [chartValues(images), values].map((one, index) => writeFile(files[index] ?? '', JSON.stringify(one))),
+  );
   const where = ['--namespace', RELEASE_NAMESPACE, '--kubeconfig', kubeconfigPath];
   try {
-    const flags = ['--install', '--create-namespace', '--values', file];
+    const flags = ['--install', '--create-namespace', ...files.flatMap((file) => ['--values', file])];
     await run(await tool('helm'), ['upgrade', 'pilotlight', CHART, ...where, ...flags]);
   } finally {
-    await rm(file, { force: true });
+    await Promise.all(files.map((file) => rm(file, { force: true })));
   }
   for (const name of ['controller', 'activator']) {
     const deployment = `deployment/pilotlight-${name}`;

@@ -52,6 +52,17 @@ const RECIPES = {
   etcd: { module: join(MODULES, 'etcd'), package: 'go.etcd.io/etcd/server/v3', usually: 'about 30 s' },
   coredns: { module: join(MODULES, 'coredns'), package: '.', usually: 'about a minute' },
   pause: { module: join(MODULES, 'pause'), package: '.', usually: 'a second' },
+  hello: { module: join(MODULES, 'hello'), package: '.', usually: 'a few seconds' },
+  bombardier: {
+    module: join(MODULES, 'bombardier'),
+    package: 'github.com/codesenberg/bombardier',
+    usually: 'a few seconds',
+  },
+  'knative-activator': knative('activator'),
+  'knative-autoscaler': knative('autoscaler'),
+  'knative-controller': knative('controller'),
+  'knative-webhook': knative('webhook'),
+  'knative-queue': knative('queue'),
   helm: { module: join(MODULES, 'helm'), package: 'helm.sh/helm/v3/cmd/helm', usually: 'about a minute' },
   prometheus: {
     module: join(MODULES, 'prometheus'),
@@ -74,6 +85,15 @@ const RECIPES = {
     usually: 'about a minute',
   },
 } as const satisfies Record<string, Recipe>;
+
+/** Knative Serving, which the benchmark on Kubernetes compares with. */
+function knative(command: string): Recipe {
+  return {
+    module: join(MODULES, 'knative'),
+    package: `knative.dev/serving/cmd/${command}`,
+    usually: 'about a minute',
+  };
+}
 
 export type ToolName = keyof typeof RECIPES;
 
@@ -114,13 +134,17 @@ async function build(recipe: Recipe, binary: string, runInStep: RunInStep): Prom
   await rename(unfinished, binary);
 }
 
-/** Where kind's own sources lie: the files of its base image are among them. */
-export async function kindSources(): Promise<string> {
-  const said = await run('go', ['mod', 'download', '-json', 'sigs.k8s.io/kind'], {
-    cwd: RECIPES.kind.module,
-  });
+/**
+ * Where the sources of a Go module lie that one of the tools is built from, in its version for that tool: some hold
+ * files that are needed beside the program.
+ */
+export async function moduleSources(name: ToolName, goModule: string): Promise<string> {
+  const said = await run('go', ['mod', 'download', '-json', goModule], { cwd: RECIPES[name].module });
   return z.object({ Dir: z.string() }).parse(JSON.parse(said)).Dir;
 }
+
+/** Where kind's own sources lie: the files of its base image are among them. */
+export const kindSources = (): Promise<string> => moduleSources('kind', 'sigs.k8s.io/kind');
 
 /** Changes with everything that a tool is made of. */
 export function toolDigest(name: ToolName): string {

@@ -1,0 +1,24 @@
+import type { Benchmark, BenchmarkContext } from './benchmark.ts';
+import { BenchCluster } from './kubernetes/bench-cluster.ts';
+import { coldStartRows } from './kubernetes/cold-starts.ts';
+import { idleRows } from './kubernetes/idle.ts';
+import { directRows, proxiedRows } from './kubernetes/throughput.ts';
+import type { Row } from './report.ts';
+
+async function run(context: BenchmarkContext): Promise<Row[]> {
+  const bench = await BenchCluster.start();
+  try {
+    const rows = await coldStartRows(bench, context);
+    rows.push(...(await proxiedRows(bench, context)));
+    rows.push(...(await directRows(bench, context)));
+    rows.push(...(await idleRows(bench, context)));
+    return rows;
+  } finally {
+    await bench.close();
+  }
+}
+
+export const benchmark: Benchmark = {
+  summary: 'cold starts, throughput and idle cost on a real cluster, against Knative Serving on the same',
+  run,
+};

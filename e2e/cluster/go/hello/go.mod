@@ -1,0 +1,3 @@
+module pilotlight.dev/e2e/hello
+
+go 1.24.0
