@@ -65,6 +65,11 @@ function wantedNames(service: InferenceService): WantedNames {
   return wanted;
 }
 
+/** An annotation may name anything; what is no name is not asked for, and is missing. */
+function isObjectName(name: string): boolean {
+  return /^[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?$/.test(name);
+}
+
 async function readAll(
   client: Pick<KubeClient, 'get'>,
   kind: 'ConfigMap' | 'Secret' | 'ServiceAccount',
@@ -73,7 +78,7 @@ async function readAll(
   names: Iterable<string>,
 ): Promise<ConfigObject[]> {
   const objects = await Promise.all(
-    [...names].map(async (name) => {
+    [...names].filter(isObjectName).map(async (name) => {
       const found = await client.get<KubeObject>(objectPath({ ...resource, namespace, name }));
       if (found === undefined) return [];
       // The API server leaves kind and version out of what it sends in some places.
