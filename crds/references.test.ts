@@ -182,10 +182,11 @@ describe('S3 credentials from a service account', () => {
     });
   });
 
-  it('without an endpoint go to AWS, bucket in the host name', () => {
-    expect(settingsWith({})).toMatchObject({
-      access: { s3: { useHttps: true, verifySsl: true, virtualHosted: true } },
-    });
+  it('without an endpoint leave it to the runtime where the bucket’s name goes, at AWS into the host name', () => {
+    expect(settingsWith({})?.access?.s3).not.toHaveProperty('virtualHosted');
+    expect(
+      settingsWith({ 'serving.kserve.io/s3-endpoint': 's3.eu-west-1.amazonaws.com' })?.access?.s3,
+    ).toMatchObject({ virtualHosted: true });
   });
 
   it('our annotations win over KServe’s, the Secret’s over the account’s', () => {
@@ -201,7 +202,6 @@ describe('S3 credentials from a service account', () => {
     expect(storage?.access?.s3).toEqual({
       useHttps: true,
       verifySsl: true,
-      virtualHosted: true,
       anonymous: true,
     });
     expect(storage?.carriesCredentials).toBe(true);
@@ -243,7 +243,7 @@ describe('storage without a service account', () => {
         env: {},
         storage: {
           uri: 's3://models/digits',
-          access: { s3: { useHttps: true, verifySsl: true, virtualHosted: true } },
+          access: { s3: { useHttps: true, verifySsl: true } },
         },
       },
     });
@@ -529,7 +529,7 @@ describe('a storage key', () => {
 
   it('may be missing altogether where parameters say all', () => {
     expect(resolve(storage({ parameters: { bucket: 'public' } }), [])).toMatchObject({
-      value: { storage: { uri: 's3://public/digits/m.onnx', access: { s3: { virtualHosted: true } } } },
+      value: { storage: { uri: 's3://public/digits/m.onnx', access: { s3: { useHttps: true } } } },
     });
   });
 

@@ -11,8 +11,8 @@ export interface S3Settings {
   useHttps: boolean;
   /** False accepts any certificate. */
   verifySsl: boolean;
-  /** Bucket in the host name instead of the path. */
-  virtualHosted: boolean;
+  /** Bucket in the host name instead of the path; for the runtime to say where the endpoint is. */
+  virtualHosted?: boolean;
   /** Requests are not signed. */
   anonymous?: true;
 }
@@ -71,8 +71,7 @@ export function readS3Settings(raw: RawS3Settings): Parsed<S3Settings> {
   const { anonymous } = switches;
   const sessionToken = filled(raw.sessionToken);
   const region = filled(raw.region);
-  const isAws =
-    endpoint.value === undefined || /(?:^|\.)amazonaws\.com$/.test(new URL(endpoint.value).hostname);
+  const virtualHosted = switches.virtualHosted ?? isVirtualHosted(endpoint.value);
   return {
     ok: true,
     value: {
@@ -83,10 +82,16 @@ export function readS3Settings(raw: RawS3Settings): Parsed<S3Settings> {
       ...(region === undefined ? {} : { region }),
       useHttps: endpoint.value === undefined ? switches.useHttps : endpoint.value.startsWith('https:'),
       verifySsl: switches.verifySsl,
-      virtualHosted: switches.virtualHosted ?? isAws,
+      ...(virtualHosted !== undefined && { virtualHosted }),
       ...(anonymous && { anonymous }),
     },
   };
+}
+
+/** Without an endpoint the runtime's environment may still name one: nothing is known then. */
+function isVirtualHosted(endpoint: string | undefined): boolean | undefined {
+  if (endpoint === undefined) return undefined;
+  return /(?:^|\.)amazonaws\.com$/.test(new URL(endpoint).hostname);
 }
 
 function endpointUrl(endpoint: string | undefined, useHttps: boolean): Parsed<string | undefined> {

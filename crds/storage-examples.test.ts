@@ -13,7 +13,7 @@ const EXPECTED: Readonly<Record<string, object>> = {
   's3-secret.yaml': { access: { s3: { accessKeyId: 'my-key', useHttps: false } }, carriesCredentials: true },
   'storage-config.yaml': { uri: 's3://models/ocr/rec.onnx', carriesCredentials: true },
   's3-anonymous.yaml': { access: { s3: { anonymous: true } }, carriesCredentials: true },
-  's3-pod-identity.yaml': { access: { s3: { virtualHosted: true } } },
+  's3-pod-identity.yaml': { uri: 's3://my-models/ocr/rec.onnx', access: { s3: {} } },
   'gcs.yaml': { access: { gcs: { serviceAccount: {} } }, carriesCredentials: true },
   'azure.yaml': { access: { azure: { servicePrincipal: {} } }, carriesCredentials: true },
   'https.yaml': { access: { http: { headers: { authorization: 'Bearer my-token' } } } },
