@@ -99,9 +99,16 @@ export type PlatformEvent =
   | { type: 'service-applied'; service: ResolvedService }
   /**
    * A manifest that doesn't validate. The service with that name, if there is one, serves on as it was. No
-   * problems: the bad manifest of a service that never was good is gone.
+   * problems: the bad manifest of a service that never was good is gone. `object`: the platform keeps the service
+   * as an object of its own, good or not, which can be told what is wrong with it.
    */
-  | { type: 'service-invalid'; namespace: string; name: string; problems: readonly string[] }
+  | {
+      type: 'service-invalid';
+      namespace: string;
+      name: string;
+      problems: readonly string[];
+      object?: { uid: string; generation: number };
+    }
   | { type: 'service-deleted'; uid: string }
   /** A pool is new or has another size, or what fits it has changed. */
   | { type: 'pool-applied'; pool: StandbyPool }

@@ -151,7 +151,7 @@ export function createController(options: ControllerOptions): Controller {
       reading.add(read);
       void read.then(() => reading.delete(read));
     } else if (event.type === 'service-invalid') {
-      serviceInvalid(context, event, event.problems);
+      serviceInvalid(context, event);
     } else if (event.type === 'service-deleted') {
       serviceDeleted(context, event.uid);
     } else if (event.type === 'pool-applied') {

@@ -230,6 +230,22 @@ test('an invalid manifest changes nothing but the status', async () => {
   });
 });
 
+test('a service that never was good is told what is wrong with it, where it is an object of its own', async () => {
+  const problem = 'spec.predictor.serviceAccountName: Secret "keys" is not in namespace "default"';
+  bench.world.refuse('default', 'new', [problem], { uid: 'uid-new', generation: 3 });
+  await bench.clock.settle();
+  const status = bench.world.statuses.get('uid-new');
+  expect(status).toMatchObject({
+    observedGeneration: 3,
+    modelStatus: { transitionStatus: 'InvalidSpec', lastFailureInfo: { message: problem } },
+  });
+  expect(status?.conditions?.find(({ type }) => type === 'Ready')).toMatchObject({
+    status: 'False',
+    reason: 'InvalidSpec',
+    message: problem,
+  });
+});
+
 test('a stopped service has no replica and says so, and comes back', async () => {
   apply('file:/one', 1);
   await bench.clock.until(() => bench.endpoints('uid-ocr').length === 1);

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson, revisionSpec } from '../../crds/schema.ts';
+import { canonicalJson, type InferenceServiceStatus, revisionSpec } from '../../crds/schema.ts';
 import { NO_CARRIERS } from '../core/carriers.ts';
 import { PROXIED } from '../core/direct.ts';
 import { applySpec } from '../core/revisions.ts';
 import { serviceSettings } from '../core/service-settings.ts';
-import type { ResolvedService } from '../ports.ts';
+import { serviceStatus } from '../core/status.ts';
+import type { PlatformEvent, ResolvedService } from '../ports.ts';
 import { type EngineContext, runtimeOf, type ServiceEntry } from './engine-context.ts';
 import { publishRoute } from './publish.ts';
 
@@ -135,10 +136,9 @@ function newEntry(context: EngineContext, resolved: ResolvedService): ServiceEnt
 /** A manifest that doesn't validate: the service that is there serves on as it was. */
 export function serviceInvalid(
   context: EngineContext,
-  named: { namespace: string; name: string },
-  problems: readonly string[],
+  event: Extract<PlatformEvent, { type: 'service-invalid' }>,
 ): void {
-  const { namespace, name } = named;
+  const { namespace, name, problems, object } = event;
   context.logger.warn({ namespace, service: name, problems }, 'a manifest was refused');
   for (const entry of context.services.values()) {
     if (entry.isDeleted || entry.settings.namespace !== namespace || entry.settings.name !== name) continue;
@@ -147,6 +147,43 @@ export function serviceInvalid(
     return;
   }
   context.invalid.set(`${namespace}/${name}`, problems);
+  if (object === undefined || problems.length === 0) return;
+  const status = strangerStatus(event, object.generation, context);
+  context.queue
+    .run(object.uid, () => context.platform.writeStatus(object.uid, status))
+    .catch((error: unknown) => {
+      context.counters.platformError('writeStatus');
+      context.logger.error({ namespace, service: name, err: error }, 'the platform refused a write');
+    });
+}
+
+/** Of a service that never was good: nothing of it runs, and it says why. */
+function strangerStatus(
+  { namespace, name, problems }: { namespace: string; name: string; problems: readonly string[] },
+  generation: number,
+  { platform, clock }: EngineContext,
+): InferenceServiceStatus {
+  const nothing = { wanted: 0, ready: 0, starting: 0, draining: 0 };
+  return serviceStatus(
+    {
+      generation,
+      url: platform.addresses(namespace, name).url,
+      initialScale: 0,
+      stopped: undefined,
+      invalid: problems,
+      revisions: [],
+      traffic: new Map(),
+      counts: () => nothing,
+      trouble: () => undefined,
+      misfits: undefined,
+      warnings: [],
+      scaling: undefined,
+      lastColdStart: undefined,
+      platformProblem: undefined,
+    },
+    undefined,
+    clock.nowMs(),
+  );
 }
 
 /** The service is gone: no more routes at once, and its replicas leave. */

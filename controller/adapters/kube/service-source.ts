@@ -1,3 +1,4 @@
+import type { Problem } from '../../../crds/problems.ts';
 import { type InferenceService, parseInferenceService } from '../../../crds/schema.ts';
 import type { Logger } from '../../../process/logger.ts';
 import type { Clock, PlatformEvent, ResolvedService } from '../../ports.ts';
@@ -29,6 +30,8 @@ export interface ServiceSourceOptions {
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 /** Credentials may change without their service: they are read again after a while, spread over the services. */
 const CREDENTIALS_TTL_MS = 5 * 60_000;
+/** A service whose Secret is missing, or not as it should be, is looked at again after about this long. */
+const MISSING_RETRY_MS = 10_000;
 
 /**
  * The InferenceServices of the cluster: watched, validated by the same schema as a folder's manifests, what they
@@ -127,12 +130,20 @@ export class ServiceSource {
     if (isCurrent && this.#told.get(key)?.text !== text) {
       this.#told.set(key, { uid, text });
       if ('problems' in outcome)
-        this.#options.emit({ type: 'service-invalid', namespace, name, problems: outcome.problems });
+        this.#options.emit({
+          type: 'service-invalid',
+          namespace,
+          name,
+          problems: outcome.problems,
+          object: { uid, generation },
+        });
       else this.#options.emit({ type: 'service-applied', service: outcome });
     }
-    if (!('problems' in outcome) && hasCredentials(outcome.service)) {
-      this.#queue.addAfter(key, CREDENTIALS_TTL_MS * (0.75 + Math.random() / 2));
-    }
+    const spread = 0.75 + Math.random() / 2;
+    if ('problems' in outcome) {
+      // What it refers to may come later than the service, as with whatever applies a folder.
+      if (outcome.isWaiting) this.#queue.addAfter(key, MISSING_RETRY_MS * spread);
+    } else if (hasCredentials(outcome.service)) this.#queue.addAfter(key, CREDENTIALS_TTL_MS * spread);
     this.#passed(key);
   }
 
@@ -140,17 +151,16 @@ export class ServiceSource {
     object: ServiceObject,
     uid: string,
     generation: number,
-  ): Promise<ResolvedService | { problems: string[] }> {
+  ): Promise<ResolvedService | { problems: string[]; isWaiting: boolean }> {
     const parsed = parseInferenceService({ ...object, status: undefined });
-    if (!parsed.ok) return { problems: parsed.problems.map(({ path, message }) => `${path}: ${message}`) };
+    if (!parsed.ok) return { problems: parsed.problems.map(lineOf), isWaiting: false };
     const references = await readReferences(this.#options.client, parsed.service).catch((error: unknown) => {
       if (!isKubeError(error, 'forbidden')) throw error;
       return { ok: false as const, problems: [{ path: 'spec.predictor', message: error.message }] };
     });
-    if (!references.ok)
-      return { problems: references.problems.map(({ path, message }) => `${path}: ${message}`) };
+    if (!references.ok) return { problems: references.problems.map(lineOf), isWaiting: true };
     const { storage } = references.value;
-    const warnings = parsed.warnings.map(({ path, message }) => `${path}: ${message}`);
+    const warnings = parsed.warnings.map(lineOf);
     return {
       uid,
       generation,
@@ -171,6 +181,10 @@ export class ServiceSource {
   #isFirstRoundOver(): void {
     if (this.#firstRound?.size === 0) this.#onFirstRoundOver();
   }
+}
+
+function lineOf({ path, message }: Pick<Problem, 'path' | 'message'>): string {
+  return `${path}: ${message}`;
 }
 
 /** Metadata that changes with each write, and what is kept for kubectl alone, are no part of a service. */

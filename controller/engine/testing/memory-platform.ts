@@ -94,8 +94,13 @@ export class MemoryWorld {
     this.#observer?.({ type: 'service-applied', service });
   }
 
-  refuse(namespace: string, name: string, problems: readonly string[]): void {
-    this.#observer?.({ type: 'service-invalid', namespace, name, problems });
+  refuse(
+    namespace: string,
+    name: string,
+    problems: readonly string[],
+    object?: { uid: string; generation: number },
+  ): void {
+    this.#observer?.({ type: 'service-invalid', namespace, name, problems, ...(object && { object }) });
   }
 
   delete(uid: string): void {

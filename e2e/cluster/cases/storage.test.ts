@@ -259,6 +259,16 @@ describe('a model on a claim', () => {
 });
 
 describe('what is secret', () => {
+  test('that a service refers to may come after it', async () => {
+    await on.apply(
+      account('late-reader', 'late-keys'),
+      recogniser('late', { predictor: { serviceAccountName: 'late-reader' } }),
+    );
+    expect(await problemOf('late')).toContain('Secret \\"late-keys\\" is not in namespace');
+    await on.apply(secret('late-keys', keys, place('serving.kserve.io')));
+    await readsText('late');
+  });
+
   test('of one namespace is nothing to a service of another', async () => {
     const elsewhere = `${on.namespace}-other`;
     await on.createNamespace(elsewhere);
