@@ -169,6 +169,7 @@ function strangerStatus(
       generation,
       url: platform.addresses(namespace, name).url,
       initialScale: 0,
+      hasTags: false,
       stopped: undefined,
       invalid: problems,
       revisions: [],
