@@ -40,6 +40,7 @@ check: $(INSTALLED) ## Types, lint, format, borders, generated files, unused cod
 	node crds/generate.ts --check
 	node charts/generate.ts --check
 	node runtime/server/grpc/generate.ts --check
+	node runtime/openapi/generate.ts --check
 	knip
 	vitest run --project unit e2e/structure
 
@@ -50,6 +51,7 @@ generate: $(INSTALLED) ## Write the files that are generated from schemas
 	node crds/generate.ts
 	node charts/generate.ts
 	node runtime/server/grpc/generate.ts
+	node runtime/openapi/generate.ts
 
 interop: $(INSTALLED) ## Run clients of the protocol from PyPI against it: tritonclient, KServe's SDK, open-inference-openapi (needs Python >= 3.10)
 	@node e2e/interop/run.ts

@@ -11,7 +11,8 @@ import { shown } from '../core/tensor.ts';
 import { admit, RETRY_AFTER_SECONDS, servedVersion } from './admission.ts';
 import { errorAnswer, jsonAnswer, publicError } from './answers.ts';
 import type { Answer, Exchange } from './exchange.ts';
-import { allStats, EXTENSIONS, modelStats, repositoryIndex } from './model-views.ts';
+import { allStats, EXTENSIONS, modelStats } from './model-views.ts';
+import { repositoryIndexAnswer } from './repository-index.ts';
 import { serveInference } from './rest-inference.ts';
 import { type Resolution, WHAT_EXISTS } from './router.ts';
 import { addresseeOf, isDirect, type Serving } from './work.ts';
@@ -24,9 +25,10 @@ export async function handleRest(serving: Serving, exchange: Exchange): Promise<
   let answer: Answer;
   let outcome = 'ok';
   try {
-    answer = isInference
-      ? await serveInference(serving, exchange, route)
-      : answerPlainly(serving, exchange, route);
+    if (isInference) answer = await serveInference(serving, exchange, route);
+    else if (route.kind === 'openapi') answer = await openApi();
+    else if (route.kind === 'repository-index') answer = await repositoryIndexAnswer(serving, exchange);
+    else answer = answerPlainly(serving, exchange, route);
   } catch (thrown) {
     const error = publicError(thrown, (err) => serving.logger.error({ err }, 'request failed unexpectedly'));
     outcome = error.code;
@@ -44,7 +46,17 @@ function sendsAway({ engine }: Serving, exchange: Exchange): boolean {
   return engine.current.phase === 'draining' || (!engine.welcomesCallers && isDirect(exchange));
 }
 
-function answerPlainly(serving: Serving, exchange: Exchange, route: Resolution): Answer {
+/** Read when somebody asks for it: hardly ever. */
+async function openApi(): Promise<Answer> {
+  const { default: document } = await import('../openapi/openapi.json', { with: { type: 'json' } });
+  return jsonAnswer(200, document);
+}
+
+function answerPlainly(
+  serving: Serving,
+  exchange: Exchange,
+  route: Exclude<Resolution, { kind: 'openapi' | 'repository-index' }>,
+): Answer {
   const phase = serving.engine.current;
   switch (route.kind) {
     case 'server-metadata':
@@ -58,8 +70,6 @@ function answerPlainly(serving: Serving, exchange: Exchange, route: Resolution):
       return jsonAnswer(200, { models: phase.phase === 'ready' ? [phase.model.name] : [] });
     case 'all-stats':
       return jsonAnswer(200, { model_stats: allStats(serving) });
-    case 'repository-index':
-      return jsonAnswer(200, repositoryIndex(phase));
     case 'bad-encoding':
       throw new PilotlightError(
         'invalid-request',

@@ -1,6 +1,8 @@
 /** What a request is for. Names are percent-decoded and otherwise as they came: they are compared, never opened. */
 export type Route =
-  | { kind: 'server-metadata' | 'live' | 'ready' | 'models' | 'all-stats' | 'repository-index' | 'v1-models' }
+  | { kind: 'server-metadata' | 'live' | 'ready' | 'models' | 'all-stats' | 'v1-models' }
+  | { kind: 'repository-index' }
+  | { kind: 'openapi' }
   | {
       kind: 'model-metadata' | 'model-ready' | 'model-config' | 'model-stats' | 'infer';
       model: string;
@@ -18,7 +20,7 @@ export type Resolution =
 export const WHAT_EXISTS =
   'GET /v2, /v2/health/live, /v2/health/ready, /v2/models/{name}[/versions/{version}][/ready|/config|/stats], ' +
   '/v1/models, /v1/models/{name}; POST /v2/models/{name}[/versions/{version}]/infer, /v2/repository/index, ' +
-  '/v1/models/{name}:predict';
+  '/v1/models/{name}:predict; GET /openapi.json';
 
 const READ = 'GET, HEAD';
 const PREDICT = ':predict';
@@ -58,6 +60,7 @@ function splitPath(target: string): string[] | undefined {
 function findRoute(segments: readonly string[]): Route | undefined {
   const [root, area, name, ...rest] = segments;
   if (root === 'v1') return area === 'models' ? findV1(name, rest) : undefined;
+  if (root === 'openapi.json' && area === undefined) return { kind: 'openapi' };
   if (root !== 'v2') return undefined;
   if (area === undefined) return { kind: 'server-metadata' };
   if (area === 'health' && rest.length === 0 && (name === 'live' || name === 'ready')) return { kind: name };
