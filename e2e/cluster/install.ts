@@ -7,7 +7,7 @@ import { inspectImage } from '../../images/docker.ts';
 import { CLIENT_NAMESPACE, clientImage, clientManifest } from './client/client-pod.ts';
 import type { Cluster } from './cluster.ts';
 import { run } from './command.ts';
-import { CLUSTER_NAME } from './kind.ts';
+import { CLUSTER_NAME, CLUSTER_NAME } from './kind.ts';
 import { STORE_NAMESPACE, storeImage, storeManifest } from './object-store.ts';
 import { step } from './steps.ts';
 import { tool } from './tools.ts';
