@@ -7,7 +7,7 @@ import { inspectImage } from '../../images/docker.ts';
 import { CLIENT_NAMESPACE, clientImage, clientManifest } from './client/client-pod.ts';
 import type { Cluster } from './cluster.ts';
 import { run } from './command.ts';
-import { CLUSTER_NAME, CLUSTER_NAME } from './kind.ts';
+import { CLUSTER_NAME } from './kind.ts';
 import { STORE_NAMESPACE, storeImage, storeManifest } from './object-store.ts';
 import { step } from './steps.ts';
 import { tool } from './tools.ts';
@@ -60,9 +60,8 @@ async function tagByContents(image: string): Promise<string> {
   await run('docker', ['tag', image, name]);
   // Layers that an older one alone used go with its name.
   const all = await run('docker', ['images', '--format', '{{.Repository}}:{{.Tag}}', repository]);
-  const outdated = all
-    .split('\n')
-    .filter((other) => other.startsWith(`${repository}:${BUILD_TAG}-`) && other !== name);
+  const own = new RegExp(`^${repository}:${BUILD_TAG}-[0-9a-f]{12}$`);
+  const outdated = all.split('\n').filter((other) => own.test(other) && other !== name);
   if (outdated.length > 0) await run('docker', ['image', 'rm', ...outdated]);
   return name;
 }
