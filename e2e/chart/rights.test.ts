@@ -33,7 +33,7 @@ const WHERE_SERVICES_LIVE = {
   'discovery.k8s.io/endpointslices': 'create delete get list patch watch',
   'discovery.k8s.io/endpointslices/restricted': 'create',
   'apps/controllerrevisions': 'create delete list patch',
-  'policy/poddisruptionbudgets': 'create delete get patch',
+  'policy/poddisruptionbudgets': 'create delete get list patch watch',
   'core/secrets': 'get',
   'core/configmaps': 'get',
   'core/serviceaccounts': 'get',

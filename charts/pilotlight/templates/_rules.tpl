@@ -42,7 +42,7 @@
 # While a service wants two replicas or more, a drain of nodes must leave all but one.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # What a service refers to by name: credentials of its storage, and the ServiceAccount that names them. No list,
 # no watch: nothing is read that no manifest names.
 - apiGroups: [""]

@@ -30,6 +30,7 @@ import { nextPlace, poolPodName, replicaPodName } from './core/names.ts';
 import { isCurrent, replicaPod, standbyPod } from './core/pod.ts';
 import { holdsSlot } from './core/pod-state.ts';
 import type { PodContext } from './core/settings.ts';
+import { DisruptionBudgets } from './disruption-budgets.ts';
 import { NodeSource } from './node-source.ts';
 import { changeHolder } from './pod-holder.ts';
 import { PoolSource } from './pool-source.ts';
@@ -73,6 +74,7 @@ export class KubePlatform implements Platform {
   readonly #pods: ReplicaPods;
   readonly #nodes: NodeSource;
   readonly #network: ServiceNetwork;
+  readonly #budgets: DisruptionBudgets;
   readonly #revisions: RevisionStore;
   readonly #byUid = new Map<string, ServiceObject>();
   /** Names of replicas' pods that were given out, so that no incarnation is given twice while a pod is made. */
@@ -117,6 +119,7 @@ export class KubePlatform implements Platform {
       replica: (id) => this.#led(id),
       tellCallers: (id, request) => this.#pods.admin(id).callers({ ...request, epoch: this.epoch }),
     });
+    this.#budgets = new DisruptionBudgets({ ...shared, services: () => this.#services.objects });
     this.#services = new ServiceSource({
       ...shared,
       emit,
@@ -131,7 +134,7 @@ export class KubePlatform implements Platform {
 
   async start(onEvent: (event: PlatformEvent) => void): Promise<void> {
     this.#emit = onEvent;
-    await Promise.all([this.#nodes.start(), this.#network.start()]);
+    await Promise.all([this.#nodes.start(), this.#network.start(), this.#budgets.start()]);
     await this.#services.start();
     // Pods after pools, so that each is known as current or not; both after the services that they belong to.
     await this.#pools.start();
@@ -262,6 +265,7 @@ export class KubePlatform implements Platform {
   async writeStatus(uid: string, status: InferenceServiceStatus): Promise<void> {
     const { namespace = '', name = '' } = this.#byUid.get(uid)?.metadata ?? {};
     if (name === '') return;
+    this.#budgets.wanted({ namespace, name, uid }, status.replicas?.desired ?? 0);
     const path = objectPath({ ...RESOURCES.inferenceServices, namespace, name, subresource: 'status' });
     try {
       await this.#options.client.patch(path, 'apply', {
@@ -294,7 +298,7 @@ export class KubePlatform implements Platform {
 
   async stop(replicas: 'remove' | 'leave'): Promise<void> {
     await Promise.all([this.#services.stop(), this.#pools.stop(), this.#network.stop()]);
-    await this.#poolStatuses.stop();
+    await Promise.all([this.#poolStatuses.stop(), this.#budgets.stop()]);
     this.#nodes.stop();
     if (replicas === 'remove') {
       const ids = [...this.#pods.values()].flatMap(({ observed }) => observed?.id ?? []);
@@ -384,6 +388,7 @@ export class KubePlatform implements Platform {
     const { uid = '', namespace = '', name = '' } = object.metadata ?? {};
     if (isGone) {
       this.#byUid.delete(uid);
+      this.#budgets.forget(uid);
       this.#revisions.forget(uid);
       for (const key of this.#named.keys()) if (key.startsWith(`${uid}/`)) this.#named.delete(key);
     } else {

@@ -9,7 +9,7 @@ import { createReflector, type Reflector } from './api/reflector.ts';
 import { type KubeObject, objectKey } from './api/wire.ts';
 import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
 import type { EndpointSlice, Pod, Service } from './core/kube-types.ts';
-import { LABELS, MANAGED_BY } from './core/labels.ts';
+import { LABELS, OWNED_SELECTOR } from './core/labels.ts';
 import { isTerminating } from './core/pod-state.ts';
 import {
   chooseActivators,
@@ -43,7 +43,6 @@ export interface ServiceNetworkOptions {
 export type LedPod = Pod;
 
 const ACTIVATOR_SELECTOR = `${LABELS.appName}=pilotlight,${LABELS.component}=activator`;
-const OWNED_SELECTOR = `${LABELS.managedBy}=${MANAGED_BY}`;
 
 /**
  * What leads callers to the services: a Service for each, and its EndpointSlices, which name the activators that

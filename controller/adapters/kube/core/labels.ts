@@ -25,6 +25,9 @@ export const ANNOTATIONS = {
 /** Selects all pods that the controller writes. */
 export const MANAGED_SELECTOR = `${LABELS.managedBy}=${MANAGED_BY},${LABELS.component}=replica`;
 
+/** Selects what leads to the services' pods and guards them: Services, EndpointSlices, disruption budgets. */
+export const OWNED_SELECTOR = `${LABELS.managedBy}=${MANAGED_BY}`;
+
 export interface Named {
   readonly name: string;
   readonly uid: string;

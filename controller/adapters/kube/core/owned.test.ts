@@ -115,7 +115,7 @@ it('a disruption budget follows the number of replicas and allows no second way 
   expect(correction(stored(three), three)).toBeUndefined();
   expect(correction(stored(three), two)).toEqual({ spec: { minAvailable: 1 } });
   const both = stored(two, {
-    spec: { minAvailable: 1, maxUnavailable: 1, selector: disruptionBudget(OCR, 2)?.spec?.selector },
+    spec: { ...disruptionBudget(OCR, 2)?.spec, maxUnavailable: 1 },
   });
   expect(correction(both, two)).toEqual({ spec: { maxUnavailable: null } });
 });

@@ -32,7 +32,7 @@ const MANAGED: Readonly<Record<string, (object: JsonObject) => JsonObject>> = {
   }),
   PodDisruptionBudget: (object) => {
     const spec = asObject(object['spec']);
-    return { spec: pick(spec, ['minAvailable', 'maxUnavailable', 'selector']) };
+    return { spec: pick(spec, ['minAvailable', 'maxUnavailable', 'selector', 'unhealthyPodEvictionPolicy']) };
   },
   // `data` can't be changed once it is written.
   ControllerRevision: (object) => ({ revision: object['revision'] }),

@@ -157,6 +157,7 @@ it('a disruption budget is there from two replicas on, and always lets one go', 
   expect(disruptionBudget(OCR, 1)).toBeUndefined();
   expect(disruptionBudget(OCR, 3)?.spec).toEqual({
     minAvailable: 2,
+    unhealthyPodEvictionPolicy: 'AlwaysAllow',
     selector: {
       matchLabels: { 'app.kubernetes.io/managed-by': 'pilotlight', 'serving.pilotlight.dev/service': 'ocr' },
     },

@@ -131,6 +131,8 @@ export function disruptionBudget(service: ServiceIdentity, wanted: number): PodD
     spec: {
       // A number: percentages need a controller with a scale subresource over the pods.
       minAvailable: wanted - 1,
+      // A pod that isn't ready serves nobody, so it must not keep its node from being drained.
+      unhealthyPodEvictionPolicy: 'AlwaysAllow',
       selector: { matchLabels: { [LABELS.managedBy]: MANAGED_BY, [LABELS.service]: service.name } },
     },
   };

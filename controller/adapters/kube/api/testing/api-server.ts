@@ -17,12 +17,12 @@ export type Fault =
   /** Begins a body and never ends it. */
   | { type: 'slow-body' };
 
-const PATH = /\/(?:namespaces\/([^/]+)\/)?(?:things|leases|events)(?:\/([^/]+))?$/;
+const PATH = /\/(?:namespaces\/([^/]+)\/)?(?:things|leases|events|poddisruptionbudgets)(?:\/([^/]+))?$/;
 
 const ITEMS_A_PAGE_MAX = 500;
 
 /**
- * A small API server over real HTTP for one collection (things, leases or events), kept in memory: list
+ * A small API server over real HTTP for one collection (things, leases, events or budgets), kept in memory: list
  * in pages with continue tokens, watch with history, bookmarks and compaction, create, replace with
  * resourceVersions, merge patch, delete with preconditions. What it does not know about Kubernetes, a test
  * against the real one has to show.
@@ -254,16 +254,24 @@ export class TestApiServer {
       answer(response, 409, status(409, 'Conflict', 'the object has been modified'));
     } else if (method === 'PUT') answer(response, 200, this.#store(sent));
     else if (method === 'PATCH') {
-      answer(
-        response,
-        200,
-        this.#store({ ...known, ...sent, metadata: { ...known.metadata, ...sent.metadata } }),
-      );
+      answer(response, 200, this.#store(merged(known, sent) as KubeObject));
     } else if (method === 'DELETE') {
       this.remove(...(key.split('/') as [string, string]));
       answer(response, 200, { kind: 'Status', status: 'Success' });
     } else answer(response, 200, known);
   }
+}
+
+/** RFC 7396. */
+function merged(target: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
+  const isMap = typeof target === 'object' && target !== null && !Array.isArray(target);
+  const result: Record<string, unknown> = isMap ? { ...target } : {};
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) delete result[key];
+    else result[key] = merged(result[key], value);
+  }
+  return result;
 }
 
 const within = (object: KubeObject, namespace: string | undefined): boolean =>
