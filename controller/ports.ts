@@ -193,8 +193,11 @@ export interface Platform {
   createStandby(pool: string): Promise<{ id: string }>;
   /** Starts a replica of its own for a revision that no standby fits. */
   createReplica(template: ReplicaTemplate): Promise<{ id: string }>;
-  /** Which pools' standbys can take this revision. Asked often: it only compares what is known. */
-  fit(service: ResolvedService): StandbyFit;
+  /**
+   * Which pools' standbys can take this revision. Asked often: it only compares what is known.
+   * @param weightsBytes Size of the model's files, once that is known.
+   */
+  fit(service: ResolvedService, weightsBytes?: number): StandbyFit;
   /**
    * Has a runtime take a model. Resolves with the last event (`ready` or `failed`).
    * @throws PilotlightError `claim-conflict`, `stale-epoch`, or `replica-failed` when it can't be reached.

@@ -142,6 +142,7 @@ function onProgress(
   } else {
     const revision = record.owner?.revision ?? '';
     runtimeOf(entry, revision).startingPhase = PHASE_AFTER[event.event];
+    if (event.event === 'fetched') runtimeOf(entry, revision).weightsBytes = event.sizeBytes;
     if (event.event === 'fetched' && entry.revisions !== undefined) {
       const known = findRevision(entry.revisions, revision);
       // Kept from the first load on; a cached start then asks no store. It counts once the model has loaded.
@@ -250,6 +251,7 @@ function tookNewModel(context: EngineContext, entry: ServiceEntry, revision: str
   const revisions = forgetIdentity(entry.revisions, revision);
   if (revisions === entry.revisions) return false;
   entry.revisions = revisions;
+  runtimeOf(entry, revision).weightsBytes = undefined;
   const message = `${revision}: the model at its URI is another one than before and is taken from now on`;
   context.platform.recordEvent(entry.uid, { type: 'Warning', reason: 'ModelChanged', message });
   return true;

@@ -63,6 +63,8 @@ export interface RevisionRuntime {
   trouble: StartTrouble | undefined;
   /** Requests at once that a replica of it has reported. */
   capacity: number | undefined;
+  /** Size of the model's files as a load has found it, be it one that failed. */
+  weightsBytes: number | undefined;
   zerosUntilMs: number;
   startingPhase: string | undefined;
   /** Replicas that an earlier controller had claimed stay until then: the demand for them may not be known yet. */
@@ -234,6 +236,7 @@ export function runtimeOf(entry: ServiceEntry, revision: string, wasInitialised 
       wasInitialised,
       trouble: undefined,
       capacity: undefined,
+      weightsBytes: undefined,
       zerosUntilMs: 0,
       startingPhase: undefined,
       adoptedUntilMs: 0,

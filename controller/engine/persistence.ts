@@ -3,6 +3,7 @@ import { targetOf } from '../core/revisions.ts';
 import { type ReplicaCounts, serviceStatus } from '../core/status.ts';
 import type { StoredRevision } from '../ports.ts';
 import type { EngineContext, ServiceEntry } from './engine-context.ts';
+import { fitOf } from './fit.ts';
 
 /** A write that failed is tried again after this long, with what then is to be written. */
 const RETRY_MS = 2_000;
@@ -108,7 +109,7 @@ export function countsOf(context: EngineContext, entry: ServiceEntry, revision: 
 function misfitsOf(context: EngineContext, entry: ServiceEntry): readonly string[] | undefined {
   const target = targetOf(entry.revisions ?? []);
   if (target === undefined || entry.settings.origin === 'container') return undefined;
-  return context.platform.fit(target.resolved).misfits;
+  return fitOf(context, entry, target).misfits;
 }
 
 function scalingOf(entry: ServiceEntry) {

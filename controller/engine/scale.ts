@@ -18,6 +18,7 @@ import {
   runtimeOf,
   type ServiceEntry,
 } from './engine-context.ts';
+import { fitOf } from './fit.ts';
 
 /** Decisions that are kept, over all services. */
 const MAX_DECISIONS = 1_000;
@@ -45,7 +46,7 @@ export function needsOf(context: EngineContext, entry: ServiceEntry, cause: Caus
     if (nowMs < runtime.adoptedUntilMs && isNeeded && entry.settings.stopped === undefined) {
       runtime.wanted = Math.max(runtime.wanted, slotsOf(context, entry, revision.name));
     }
-    return needOf(context, revision, runtime, queued > 0, nowMs);
+    return needOf(context, entry, revision, runtime, queued > 0, nowMs);
   });
 }
 
@@ -63,6 +64,7 @@ function wantedOf(entry: ServiceEntry, runtime: RevisionRuntime, isNeeded: boole
 
 function needOf(
   context: EngineContext,
+  entry: ServiceEntry,
   revision: StoredRevision,
   runtime: RevisionRuntime,
   hasWaiting: boolean,
@@ -73,7 +75,7 @@ function needOf(
     revision: revision.name,
     wanted: runtime.wanted,
     mayStart: mayStart(runtime.trouble, hasWaiting, nowMs),
-    pools: origin === 'runtime' ? context.platform.fit(revision.resolved).pools : [],
+    pools: origin === 'runtime' ? fitOf(context, entry, revision).pools : [],
     origin,
     ...(modelUri !== undefined && { modelUri }),
   };

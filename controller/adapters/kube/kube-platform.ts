@@ -174,13 +174,13 @@ export class KubePlatform implements Platform {
     }
   }
 
-  fit({ service, carriesCredentials }: ResolvedService): StandbyFit {
+  fit({ service, carriesCredentials }: ResolvedService, weightsBytes?: number): StandbyFit {
     const { namespace } = service.metadata;
     const pools = [...this.#pools.pools]
       .filter(([, pool]) => pool.metadata.namespace === namespace)
       .map(([key, { spec }]) => ({ key, spec }));
     const { settings } = this.#options.context;
-    return fitAmong(service.spec.predictor, pools, settings, { carriesCredentials });
+    return fitAmong(service.spec.predictor, pools, settings, { carriesCredentials, weightsBytes });
   }
 
   async specialise(

@@ -24,6 +24,8 @@ interface WorldOptions {
   /** From the start of a process to its being a standby. */
   startMs: number;
   recycleMs: number;
+  /** Models up to this size fit a standby. */
+  standbyBytes: number;
   outcomeOf: (uri: string) => LoadOutcome;
   mayBeDirect: boolean;
 }
@@ -64,6 +66,7 @@ export class MemoryWorld {
       standbys: 1,
       startMs: 300,
       recycleMs: 80,
+      standbyBytes: Infinity,
       outcomeOf: () => ({ loadMs: 40, capacity: 4 }),
       mayBeDirect: false,
       ...options,
@@ -214,7 +217,8 @@ class MemoryPlatform implements Platform {
     return await Promise.resolve(this.#world.launch(origin, { serviceUid, revision }));
   }
 
-  fit({ service }: ResolvedService): StandbyFit {
+  fit({ service }: ResolvedService, weightsBytes = 0): StandbyFit {
+    if (weightsBytes > this.#world.options.standbyBytes) return { pools: [], misfits: ['size'] };
     if (service.spec.predictor.model?.env.length) return { pools: [], misfits: ['env'] };
     return { pools: [POOL], misfits: [] };
   }
