@@ -24,6 +24,7 @@ function input(revisions: Revisions, more: Partial<StatusInput> = {}): StatusInp
     traffic: WHOLE,
     counts: () => NONE,
     trouble: () => undefined,
+    waitsFor: () => undefined,
     misfits: [],
     warnings: [],
     scaling: undefined,
@@ -157,4 +158,43 @@ test('every status that can be made is one that the CRD takes', () => {
       }
     }
   }
+});
+
+const UNSCHEDULABLE = { code: 'Unschedulable', message: '0/3 nodes are available: 3 Insufficient memory.' };
+
+test('a service whose only replica can’t be scheduled says so in Kubernetes’ words', () => {
+  const counts = () => ({ ...NONE, wanted: 1, starting: 1 });
+  for (const revisions of [one, oneReady]) {
+    const stuck = input(revisions, { counts, waitsFor: () => UNSCHEDULABLE });
+    const message = `ocr-00001: ${UNSCHEDULABLE.message}`;
+    const expected = { status: 'False', reason: 'Unschedulable', message };
+    expect(of(serviceStatus(stuck, undefined, 1), 'Ready')).toMatchObject(expected);
+    expect(of(serviceStatus(stuck, undefined, 1), 'PredictorReady')).toMatchObject(expected);
+  }
+});
+
+test('a service that serves and can’t get its other replicas stays Ready and says why', () => {
+  const counts = () => ({ ...NONE, wanted: 3, ready: 1, starting: 1 });
+  const stuck = serviceStatus(input(oneReady, { counts, waitsFor: () => UNSCHEDULABLE }), undefined, 1);
+  expect(of(stuck, 'Ready')).toMatchObject({ status: 'True' });
+  expect(of(stuck, 'ScalingLimited')).toMatchObject({
+    status: 'True',
+    reason: 'Unschedulable',
+    message: `ocr-00001: 1 of 3 replicas: ${UNSCHEDULABLE.message}`,
+  });
+  const trouble = afterFailedStart(undefined, { code: 'ExceededQuota', message: 'exceeded quota: small' }, 1);
+  const refused = serviceStatus(input(oneReady, { counts, trouble: () => trouble }), undefined, 1);
+  expect(of(refused, 'ScalingLimited')).toMatchObject({ reason: 'ExceededQuota' });
+  const enough = () => ({ ...NONE, wanted: 1, ready: 1 });
+  const whole = serviceStatus(input(oneReady, { counts: enough, trouble: () => trouble }), undefined, 1);
+  expect(of(whole, 'ScalingLimited')).toBeUndefined();
+});
+
+test('a refusal of the platform is the condition’s reason, a failure of ours is not', () => {
+  const failed = (code: string) => {
+    const trouble = afterFailedStart(undefined, { code, message: 'why', isLasting: true }, 1);
+    return of(serviceStatus(input(one, { trouble: () => trouble }), undefined, 1), 'Ready');
+  };
+  expect(failed('LimitRange')).toMatchObject({ status: 'False', reason: 'LimitRange' });
+  expect(failed('model-not-onnx')).toMatchObject({ status: 'False', reason: 'RevisionFailed' });
 });

@@ -1,4 +1,5 @@
 import type { ColdStart } from '../../contracts/cold-start.ts';
+import { isErrorCode } from '../../contracts/errors.ts';
 import type { Condition, InferenceServiceStatus } from '../../crds/schema.ts';
 import type { StoredRevision } from '../ports.ts';
 import { isProved, lastRolledOut, type Revisions, type Traffic, targetOf } from './revisions.ts';
@@ -30,6 +31,8 @@ export interface StatusInput {
   readonly traffic: Traffic;
   readonly counts: (revision: string) => ReplicaCounts;
   readonly trouble: (revision: string) => StartTrouble | undefined;
+  /** What the start of a replica waits for, in the platform's words; undefined while all goes as it should. */
+  readonly waitsFor: (revision: string) => { readonly code: string; readonly message: string } | undefined;
   /** Fields that keep a standby from taking the target; empty: it fits. Undefined: standbys don't apply. */
   readonly misfits: readonly string[] | undefined;
   readonly warnings: readonly string[];
@@ -179,6 +182,8 @@ function conditionsOf(input: StatusInput, model: ModelStatus): Condition[] {
   const ingress: Condition = { type: 'IngressReady', status: 'True' };
   const ready: Condition = { ...predictor, type: 'Ready' };
   const conditions = [ready, predictor, ingress];
+  const limited = scalingLimited(input);
+  if (limited !== undefined) conditions.push(limited);
   if (input.misfits !== undefined) conditions.push(standbyFit(input.misfits));
   if (input.invalid !== undefined) {
     const message = input.invalid.join('\n');
@@ -228,12 +233,42 @@ function predictorCondition(input: StatusInput, model: ModelStatus): Condition {
     const serving = activeOf(input);
     const who = serving === undefined || serving === target ? '' : `; ${serving.name} goes on serving`;
     const why = model.lastFailureInfo?.message ?? 'it failed to load';
-    return { type, status: 'False', reason: 'RevisionFailed', message: `${target.name}: ${why}${who}` };
+    const reason = platformReason(input.trouble(target.name)) ?? 'RevisionFailed';
+    return { type, status: 'False', reason, message: `${target.name}: ${why}${who}` };
+  }
+  const waits = isWithoutReplica(input, target.name) ? input.waitsFor(target.name) : undefined;
+  if (waits !== undefined) {
+    return { type, status: 'False', reason: waits.code, message: `${target.name}: ${waits.message}` };
   }
   if (!isProved(target, input.initialScale)) {
     return { type, status: 'Unknown', reason: 'Deploying', message: `${target.name} is being loaded` };
   }
   return { type, status: 'True' };
+}
+
+/** A replica is wanted and started, and none serves. */
+function isWithoutReplica(input: StatusInput, revision: string): boolean {
+  const { ready, starting } = input.counts(revision);
+  return ready === 0 && starting > 0;
+}
+
+/** The platform's own word for a failure, such as Kubernetes' `ExceededQuota`; undefined for codes of ours. */
+function platformReason(trouble: StartTrouble | undefined): string | undefined {
+  return trouble === undefined || isErrorCode(trouble.code) ? undefined : trouble.code;
+}
+
+/** It serves, and can't have as many replicas as it wants: named as HorizontalPodAutoscaler names it. */
+function scalingLimited(input: StatusInput): Condition | undefined {
+  for (const { name } of input.revisions) {
+    const { ready, wanted } = input.counts(name);
+    if (ready === 0 || ready >= wanted) continue;
+    const trouble = input.trouble(name);
+    const why = input.waitsFor(name) ?? (trouble !== undefined && trouble.failures > 0 ? trouble : undefined);
+    if (why === undefined) continue;
+    const message = `${name}: ${ready} of ${wanted} replicas: ${why.message}`;
+    return { type: 'ScalingLimited', status: 'True', severity: 'Warning', reason: why.code, message };
+  }
+  return undefined;
 }
 
 function standbyFit(misfits: readonly string[]): Condition {

@@ -28,6 +28,11 @@ export function replicaChanged(context: EngineContext, observed: ObservedReplica
   const changed = observe(record, observed);
   context.records.set(observed.id, changed);
   afterObservation(context, record, changed, observed);
+  if (JSON.stringify(record.waitsFor) === JSON.stringify(changed.waitsFor)) return;
+  // Callers and conditions are to say what the start waits for, or that it goes on.
+  const entry = context.services.get((changed.owner ?? changed.reservedFor)?.serviceUid ?? '');
+  if (entry !== undefined) context.reconcile(entry);
+  else context.reconcilePool();
 }
 
 /**

@@ -1,4 +1,4 @@
-import { holdsSlot, isOnItsWayOut, isOwnedBy } from '../core/replica-record.ts';
+import { holdsSlot, isOnItsWayOut, isOwnedBy, type ReplicaRecord } from '../core/replica-record.ts';
 import { targetOf } from '../core/revisions.ts';
 import { type ReplicaCounts, serviceStatus } from '../core/status.ts';
 import type { StoredRevision } from '../ports.ts';
@@ -47,6 +47,7 @@ export function queueStatus(context: EngineContext, entry: ServiceEntry): void {
       traffic: entry.traffic,
       counts: (revision) => countsOf(context, entry, revision),
       trouble: (revision) => entry.runtimes.get(revision)?.trouble,
+      waitsFor: (revision) => waitsForOf(context, entry, revision),
       misfits: misfitsOf(context, entry),
       warnings: entry.resolved.warnings,
       scaling: scalingOf(entry),
@@ -104,6 +105,22 @@ export function countsOf(context: EngineContext, entry: ServiceEntry, revision: 
   }
   starting += context.creating.get(`${entry.uid}/${revision}`) ?? 0;
   return { wanted: entry.runtimes.get(revision)?.wanted ?? 0, ready, starting, draining };
+}
+
+/** What keeps a replica of the revision from starting, told of the one that has waited longest. */
+export function waitsForOf(
+  context: EngineContext,
+  entry: ServiceEntry,
+  revision: string,
+): ReplicaRecord['waitsFor'] {
+  let longest: ReplicaRecord | undefined;
+  for (const record of context.records.values()) {
+    const owner = record.owner ?? record.reservedFor;
+    if (record.waitsFor === undefined || isOnItsWayOut(record)) continue;
+    if (owner?.serviceUid !== entry.uid || owner.revision !== revision) continue;
+    if (longest === undefined || record.sinceMs < longest.sinceMs) longest = record;
+  }
+  return longest?.waitsFor;
 }
 
 function misfitsOf(context: EngineContext, entry: ServiceEntry): readonly string[] | undefined {
