@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { coldStartSchema } from '../../contracts/cold-start.ts';
-import { ColdStartLog, MAX_COLD_STARTS } from './cold-starts.ts';
+import { ColdStartLog, coldStartSentence, MAX_COLD_STARTS } from './cold-starts.ts';
 
 const IDENTITY = { files: [] };
 
@@ -163,5 +163,23 @@ test('property: phases are never negative and add up to the time from arrival to
         expect(phases.reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(record?.totalMs ?? -1, 6);
       },
     ),
+  );
+});
+
+test('a cold start in a sentence names its phases in order, and whether the model was in the cache', () => {
+  const log = new ColdStartLog();
+  begin(log, 'x', 3);
+  log.event('x', { event: 'claimed', elapsedMs: 0 }, 1_006);
+  log.event(
+    'x',
+    { event: 'fetched', elapsedMs: 0.3, cached: true, sizeBytes: 1, identity: IDENTITY },
+    1_006.3,
+  );
+  log.event('x', { event: 'created', elapsedMs: 71.3 }, 1_077.3);
+  log.event('x', { event: 'warmed', elapsedMs: 91.3 }, 1_097.3);
+  log.routed('x', 1_106.3);
+  const record = log.get('x');
+  expect(record && coldStartSentence(record)).toBe(
+    'cold start 109 ms: decided 3, claimed 6, fetched 0 (cached), created 71, warmed 20, routed 9',
   );
 });

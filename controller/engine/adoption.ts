@@ -147,8 +147,8 @@ function cameUp(context: EngineContext, record: ReplicaRecord, entry: ServiceEnt
     runtime.trouble = undefined;
     runtime.startingPhase = undefined;
     publishRoute(context, entry);
-    context.coldStarts.routed(record.id, context.clock.nowMs());
-    countColdStart(context, entry, record.id);
+    if (context.coldStarts.routed(record.id, context.clock.nowMs()))
+      countColdStart(context, entry, record.id);
   }
   const wanting = entry ?? context.services.get(record.reservedFor?.serviceUid ?? '');
   if (wanting !== undefined) context.reconcile(wanting);

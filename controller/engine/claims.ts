@@ -1,6 +1,7 @@
 import type { SpecialiseEvent, SpecialiseRequest } from '../../contracts/admin.ts';
 import type { ColdStart } from '../../contracts/cold-start.ts';
 import { toPilotlightError } from '../../contracts/errors.ts';
+import { coldStartSentence } from '../core/cold-starts.ts';
 import { demandKey } from '../core/demand.ts';
 import { holdsSlot, isOwnedBy, type ReplicaRecord } from '../core/replica-record.ts';
 import { findRevision, forgetIdentity, markFailed, markReady } from '../core/revisions.ts';
@@ -200,6 +201,9 @@ export function countColdStart(context: EngineContext, entry: ServiceEntry, repl
     { ...phases, ...(isOver && { total: start.totalMs }) },
     { via: start.via, model: modelOf(start), waited: start.demanded },
   );
+  if (!isOver) return;
+  const message = `${start.revision}: ${coldStartSentence(start)}`;
+  context.platform.recordEvent(entry.uid, { type: 'Normal', reason: 'ColdStart', message });
 }
 
 function modelOf({ cached, phasesMs }: ColdStart): 'cached' | 'fetched' | 'none' {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { resolvedService } from '../core/testing/resolved-service.ts';
 import { EngineBench } from './testing/engine-bench.ts';
+import { SimulatedActivator } from './testing/simulated-activator.ts';
 
 test('a service at zero is routed with no endpoint, and a waiting request has a standby claimed in the same turn', async () => {
   const bench = new EngineBench();
@@ -43,4 +44,22 @@ test('the route with the endpoint goes out in the turn in which the runtime says
   await bench.clock.advance(40);
   // The simulated runtime says ready before it changes its own state, so this was within its call.
   expect(told[0]).toBe('specialising');
+});
+
+test('a cold start is told in one sentence when its request is answered', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  bench.world.apply(resolvedService('ocr'));
+  await bench.clock.settle();
+  const activator = new SimulatedActivator(bench);
+  await bench.clock.advance(100);
+  activator.request('uid-ocr');
+  const sentences = (): string[] =>
+    bench.world.events.filter(({ reason }) => reason === 'ColdStart').map(({ message }) => message);
+  await bench.clock.until(() => sentences().length === 1, 2_000);
+  expect(sentences()[0]).toMatch(
+    /^ocr-00001: cold start \d+ ms: decided \d+, claimed \d+, fetched \d+, created \d+, routed \d+, answered \d+$/,
+  );
+  await bench.clock.advance(10_000);
+  expect(sentences()).toHaveLength(1);
 });

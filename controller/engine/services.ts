@@ -176,6 +176,7 @@ function strangerStatus(
       traffic: new Map(),
       counts: () => nothing,
       trouble: () => undefined,
+      waitsFor: () => undefined,
       misfits: undefined,
       warnings: [],
       scaling: undefined,

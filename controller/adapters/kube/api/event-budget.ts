@@ -6,7 +6,7 @@ const FULL_AFTER_MS = BURST * REFILL_MS;
 /** Look for objects with a full budget, which need not be remembered, each time so many are known. */
 const SWEEP_AT = 1_024;
 
-/** How many events each object may write: a bucket of tokens, kept as the time at which it is full again. */
+/** How many events each key, an object's of one type, may write: a bucket of tokens, kept as the time at which it is full again. */
 export class EventBudget {
   readonly #fullAtMs = new Map<string, number>();
   #sweepAt = SWEEP_AT;
@@ -17,16 +17,16 @@ export class EventBudget {
   }
 
   /** Whether one more may be written at `nowMs`, which then counts. */
-  take(uid: string, nowMs: number): boolean {
-    const fullAtMs = Math.max(nowMs, this.#fullAtMs.get(uid) ?? 0) + REFILL_MS;
+  take(key: string, nowMs: number): boolean {
+    const fullAtMs = Math.max(nowMs, this.#fullAtMs.get(key) ?? 0) + REFILL_MS;
     if (fullAtMs - nowMs > FULL_AFTER_MS) return false;
-    this.#fullAtMs.set(uid, fullAtMs);
+    this.#fullAtMs.set(key, fullAtMs);
     if (this.#fullAtMs.size > this.#sweepAt) this.#sweep(nowMs);
     return true;
   }
 
   #sweep(nowMs: number): void {
-    for (const [uid, fullAtMs] of this.#fullAtMs) if (fullAtMs <= nowMs) this.#fullAtMs.delete(uid);
+    for (const [key, fullAtMs] of this.#fullAtMs) if (fullAtMs <= nowMs) this.#fullAtMs.delete(key);
     this.#sweepAt = Math.max(SWEEP_AT, 2 * this.#fullAtMs.size);
   }
 }

@@ -3,6 +3,7 @@ import { ManualClock } from '../../../engine/testing/manual-clock.ts';
 import { BURST, EventBudget, REFILL_MS } from './event-budget.ts';
 import { createEventRecorder, type EventRecorder } from './events.ts';
 import { createKubeClient, type KubeClient } from './kube-client.ts';
+import { FORGET_AFTER_MS, MAX_DISTINCT, SimilarEvents } from './similar-events.ts';
 import { TestApiServer } from './testing/api-server.ts';
 
 const subject = {
@@ -84,7 +85,7 @@ test('an event that is there no more is written anew with its count', async () =
 
 test('one object may not flood the others, and recovers', async () => {
   for (let index = 0; index < BURST + 10; index += 1)
-    recorder.record(subject, { ...ready, message: `m${index}` });
+    recorder.record(subject, { ...ready, reason: `Reason${index}` });
   recorder.record({ ...subject, uid: 'uid-2' }, ready);
   await recorder.idle();
   expect(server.objects.size).toBe(BURST + 1);
@@ -93,6 +94,40 @@ test('one object may not flood the others, and recovers', async () => {
   recorder.record(subject, ready);
   await recorder.idle();
   expect(server.objects.size).toBe(BURST + 2);
+});
+
+test('a warning is told however much has gone well before', async () => {
+  for (let index = 0; index < BURST + 10; index += 1) recorder.record(subject, ready);
+  recorder.record(subject, { type: 'Warning', reason: 'LoadFailed', message: 'no such model' });
+  await recorder.idle();
+  expect([...server.objects.values()]).toMatchObject([{ count: BURST }, { reason: 'LoadFailed', count: 1 }]);
+});
+
+test('cold starts that differ in their figures alone are one event from the eleventh on', async () => {
+  const start = (ms: number) => ({
+    type: 'Normal' as const,
+    reason: 'ColdStart',
+    message: `cold start ${ms} ms`,
+  });
+  for (let ms = 1; ms <= MAX_DISTINCT + 5; ms += 1) recorder.record(subject, start(ms));
+  recorder.record(subject, ready);
+  await recorder.idle();
+  expect(server.objects.size).toBe(MAX_DISTINCT + 2);
+  expect([...server.objects.values()][MAX_DISTINCT]).toMatchObject({
+    reason: 'ColdStart',
+    message: `(combined from similar events): cold start ${MAX_DISTINCT + 5} ms`,
+    count: 5,
+  });
+  await clock.advance(FORGET_AFTER_MS + 1);
+  recorder.record(subject, start(99));
+  await recorder.idle();
+  expect([...server.objects.values()].at(-1)).toMatchObject({ message: 'cold start 99 ms', count: 1 });
+});
+
+test('kinds of events are not remembered without bound', () => {
+  const similar = new SimilarEvents();
+  for (let index = 0; index < 10_000; index += 1) similar.isCombined(`kind-${index}`, 'm', index);
+  expect(similar.size).toBe(4_096);
 });
 
 test('what the API refuses is dropped and reported, and does not stop what comes after', async () => {

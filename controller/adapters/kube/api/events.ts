@@ -4,6 +4,7 @@ import { EventBudget } from './event-budget.ts';
 import type { KubeClient } from './kube-client.ts';
 import { isKubeError } from './kube-error.ts';
 import { objectPath, RESOURCES } from './paths.ts';
+import { SimilarEvents } from './similar-events.ts';
 
 /** What an event is about. */
 export interface EventSubject {
@@ -32,7 +33,10 @@ export interface EventRecorderOptions {
   readonly onDropped?: (subject: EventSubject, text: EventText, error: unknown) => void;
 }
 
-/** Writes core/v1 Events. The same sentence about the same object raises a count instead of a new event. */
+/**
+ * Writes core/v1 Events. The same sentence about the same object raises a count instead of a new event; so do, from
+ * the eleventh on, sentences of one reason that differ, and the event then shows the newest of them.
+ */
 export interface EventRecorder {
   /** Returns at once, never throws. */
   record(subject: EventSubject, text: EventText): void;
@@ -52,11 +56,15 @@ const MAX_SERIES = 4_096;
 /** Events that wait to be written while the API is slow or away; more are dropped. */
 const MAX_PENDING = 1_000;
 const MAX_MESSAGE_LENGTH = 1_024;
+/** How kubectl's users know such an event from Kubernetes' own. */
+const COMBINED = '(combined from similar events): ';
 
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { client, clock, component, instance, onDropped } = options;
   const series = new Map<string, Series>();
+  // Apart for both types: what goes as it should must not keep a warning from being told.
   const budget = new EventBudget();
+  const similar = new SimilarEvents();
   let pending = 0;
   let tail: Promise<void> = Promise.resolve();
 
@@ -77,9 +85,12 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   }
 
   async function write(subject: EventSubject, text: EventText, nowMs: number): Promise<void> {
-    const key = JSON.stringify([subject.uid, text.type, text.reason, text.message]);
+    const kind = JSON.stringify([subject.uid, text.type, text.reason]);
+    const isCombined = similar.isCombined(kind, text.message, nowMs);
+    const key = isCombined ? kind : JSON.stringify([subject.uid, text.type, text.reason, text.message]);
+    const message = `${isCombined ? COMBINED : ''}${text.message}`.slice(0, MAX_MESSAGE_LENGTH);
     const { name, count, firstMs } = counted(key, subject, nowMs);
-    if (count > 1 && (await raised(subject.namespace, name, count, nowMs))) return;
+    if (count > 1 && (await raised(subject.namespace, name, { count, message }, nowMs))) return;
     try {
       await client.create(objectPath({ ...RESOURCES.events, namespace: subject.namespace }), {
         apiVersion: 'v1',
@@ -88,7 +99,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         involvedObject: subject,
         type: text.type,
         reason: text.reason,
-        message: text.message.slice(0, MAX_MESSAGE_LENGTH),
+        message,
         count,
         firstTimestamp: timestamp(firstMs),
         lastTimestamp: timestamp(nowMs),
@@ -104,10 +115,15 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   }
 
   /** False when the event is there no more: the API server keeps them for an hour. */
-  async function raised(namespace: string, name: string, count: number, nowMs: number): Promise<boolean> {
+  async function raised(
+    namespace: string,
+    name: string,
+    change: { count: number; message: string },
+    nowMs: number,
+  ): Promise<boolean> {
     try {
       const path = objectPath({ ...RESOURCES.events, namespace, name });
-      await client.patch(path, 'merge', { count, lastTimestamp: timestamp(nowMs) });
+      await client.patch(path, 'merge', { ...change, lastTimestamp: timestamp(nowMs) });
       return true;
     } catch (error) {
       if (isKubeError(error, 'not-found')) return false;
@@ -128,7 +144,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   return {
     record(subject, text) {
       const nowMs = clock.nowMs();
-      if (pending >= MAX_PENDING || !budget.take(subject.uid, nowMs)) {
+      if (pending >= MAX_PENDING || !budget.take(`${text.type} ${subject.uid}`, nowMs)) {
         onDropped?.(subject, text, undefined);
         return;
       }
