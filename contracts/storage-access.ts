@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * How to reach the store that a model lies in, and as whom. It travels with the claim and is never written to
- * disk. What is left out of an access, neither credentials nor `anonymous`, the runtime looks for in its own
+ * How to reach the store that a model lies in, and as whom. It travels with the claim, and the runtime never writes it
+ * to disk. What is left out of an access, neither credentials nor `anonymous`, the runtime looks for in its own
  * environment: the identity of its pod.
  */
 

@@ -41,6 +41,7 @@ beforeAll(async () => {
           },
         }),
       ),
+      'claim.yaml': modelManifest('claim', 'pvc://weights/m.onnx', AT_ZERO),
       'lost.yaml': modelManifest('lost', models.write(8), {
         ...AT_ZERO,
         model: { env: [{ name: 'A', valueFrom: { secretKeyRef: { name: 'nowhere', key: 'a' } } }] },
@@ -117,6 +118,12 @@ describe.concurrent('manifests on a running platform', () => {
     expect(replica?.id).toMatch(/^runtime-/);
     const [start] = (await platform.coldStarts()).filter(({ service: name }) => name === 'own');
     expect(start?.via).toBe('new');
+  });
+
+  it('a model on a claim is refused with what does here', async () => {
+    const claim = await platform.service('claim');
+    expect(claim.state).toBe('Invalid');
+    expect(claim.message).toContain('a claim is mounted in a cluster only; here give the folder as file:');
   });
 
   it('a reference to a Secret that is not there is named, and mended by the Secret alone', async () => {
