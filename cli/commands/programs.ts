@@ -16,7 +16,7 @@ const PROGRAMS: readonly ProgramHelp[] = [
     name: 'runtime',
     description: 'serve one model, without the platform: Open Inference Protocol over REST and gRPC, V1',
     options: [
-      ['--model <uri>', 'file, folder, file:, http(s): or s3: URI of an ONNX model'],
+      ['--model <uri>', 'file, folder, file:, http(s):, s3:, gs: or abfss: URI of an ONNX model'],
       ['--name <name>', 'name that requests call it by (default: from the URI)'],
       ['--port <port>', 'REST and gRPC; 0 takes any free one (default: 8080)'],
       ['--grpc-port <port>', 'one more port, for clients that want gRPC on its own'],

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import type { S3Access } from '../../../contracts/storage-access.ts';
 import { ModelForbiddenError } from '../errors.ts';
 import type { Secrets } from '../secrets.ts';
@@ -106,7 +105,7 @@ export class AwsCredentials {
       Action: 'AssumeRoleWithWebIdentity',
       Version: '2011-06-15',
       RoleArn: roleArn,
-      RoleSessionName: this.value('AWS_ROLE_SESSION_NAME') ?? `pilotlight-${userInfo().uid}`,
+      RoleSessionName: this.value('AWS_ROLE_SESSION_NAME') ?? `pilotlight-${process.pid}`,
       WebIdentityToken: token,
     }).toString();
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
