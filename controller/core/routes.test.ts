@@ -147,3 +147,22 @@ test('changes are kept in a bounded number; one who missed more gets all anew, a
 function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from + 1) }, (_, n) => from + n);
 }
+
+test('with tags every revision is in the routes, with hosts of its own', () => {
+  const annotations = { 'serving.kserve.io/enable-tag-routing': 'true' };
+  const settings = serviceSettings(resolvedService('ocr', { annotations }));
+  const [tagged] = route({ settings, traffic: new Map() }).revisions;
+  expect(tagged).toMatchObject({ weightPercent: 0, hosts: expect.arrayContaining(['r1-ocr.default']) });
+  expect(serviceRouteSchema.safeParse(route({ settings })).success).toBe(true);
+  expect(route({ traffic: new Map() }).revisions).toEqual([]);
+});
+
+test('carriers and the hosts of direct callers are told where there are any', () => {
+  const carriers = [{ activator: 'a', parts: 16 }];
+  expect(route({ carriers, directHosts: ['ocr.default'] })).toMatchObject({
+    carriers,
+    directHosts: ['ocr.default'],
+  });
+  expect(Object.keys(route())).not.toContain('carriers');
+  expect(Object.keys(route())).not.toContain('directHosts');
+});

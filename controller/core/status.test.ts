@@ -197,4 +197,37 @@ test('a refusal of the platform is the condition’s reason, a failure of ours i
   };
   expect(failed('LimitRange')).toMatchObject({ status: 'False', reason: 'LimitRange' });
   expect(failed('model-not-onnx')).toMatchObject({ status: 'False', reason: 'RevisionFailed' });
+
+test('tags show with their URLs, and shares still add up to 100', () => {
+  const both = markReady(two, 'ocr-00002', undefined);
+  const traffic = new Map([
+    ['ocr-00002', 10],
+    ['ocr-00001', 90],
+  ]);
+  const status = serviceStatus(input(both, { hasTags: true, traffic }), undefined, 1);
+  const lines = status.components?.['predictor']?.traffic ?? [];
+  expect(lines.map(({ revisionName, percent, tag, url }) => [revisionName, percent, tag, url])).toEqual([
+    ['ocr-00002', 10, 'latest', 'http://latest-ocr.default'],
+    ['ocr-00001', 90, 'prev', 'http://prev-ocr.default'],
+    ['ocr-00001', 0, 'r1', 'http://r1-ocr.default'],
+    ['ocr-00002', 0, 'r2', 'http://r2-ocr.default'],
+  ]);
+  expect(statusSchema.safeParse(status).success).toBe(true);
+});
+
+test('a revision without traffic has a line for its tag', () => {
+  const both = markReady(two, 'ocr-00002', undefined);
+  const traffic = new Map([['ocr-00002', 100]]);
+  const status = serviceStatus(input(both, { hasTags: true, traffic }), undefined, 1);
+  const lines = status.components?.['predictor']?.traffic ?? [];
+  expect(lines).toContainEqual({
+    revisionName: 'ocr-00001',
+    percent: 0,
+    latestRevision: false,
+    tag: 'prev',
+    url: 'http://prev-ocr.default',
+  });
+  expect(
+    serviceStatus(input(both, { traffic }), undefined, 1).components?.['predictor']?.traffic,
+  ).toHaveLength(1);
 });
