@@ -197,6 +197,7 @@ test('a refusal of the platform is the condition’s reason, a failure of ours i
   };
   expect(failed('LimitRange')).toMatchObject({ status: 'False', reason: 'LimitRange' });
   expect(failed('model-not-onnx')).toMatchObject({ status: 'False', reason: 'RevisionFailed' });
+});
 
 test('tags show with their URLs, and shares still add up to 100', () => {
   const both = markReady(two, 'ocr-00002', undefined);
@@ -227,7 +228,6 @@ test('a revision without traffic has a line for its tag', () => {
     tag: 'prev',
     url: 'http://prev-ocr.default',
   });
-  expect(
-    serviceStatus(input(both, { traffic }), undefined, 1).components?.['predictor']?.traffic,
-  ).toHaveLength(1);
+  const untagged = serviceStatus(input(both, { traffic }), undefined, 1);
+  expect(untagged.components?.['predictor']?.traffic).toHaveLength(1);
 });
