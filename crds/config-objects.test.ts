@@ -36,7 +36,7 @@ it('a ConfigMap refuses binary data by name', () => {
   const value = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'c' }, binaryData: { a: 'YQ==' } };
   expect(parseConfigObject('ConfigMap', value)).toMatchObject({
     ok: false,
-    problems: [{ path: 'binaryData', message: 'not supported yet: binaryData' }],
+    problems: [{ path: 'binaryData', message: 'not supported yet: binaryData; leave it out' }],
   });
 });
 

@@ -92,14 +92,24 @@ describe('the generated CRD', () => {
   });
 
   it.each([
-    [['spec'], 'transformer', 'not supported yet: spec.transformer'],
-    [['spec', 'predictor'], 'batcher', 'not supported yet: spec.predictor.batcher'],
-    [['spec', 'predictor', 'model'], 'volumeMounts', 'not supported yet: spec.predictor.model.volumeMounts'],
-    [['spec', 'predictor', 'scaling'], 'schedules', 'not supported yet: spec.predictor.scaling.schedules'],
+    [['spec'], 'transformer', 'not supported yet: spec.transformer; leave it out'],
+    [['spec', 'predictor'], 'batcher', 'not supported yet: spec.predictor.batcher; leave it out'],
+    [
+      ['spec', 'predictor', 'model'],
+      'volumeMounts',
+      'not supported yet: spec.predictor.model.volumeMounts; leave it out',
+    ],
+    [
+      ['spec', 'predictor', 'scaling'],
+      'schedules',
+      'not supported yet: spec.predictor.scaling.schedules; leave it out',
+    ],
   ])('refuses in %j the field %s by name', (parent, field, message) => {
     expect(at(...parent)['x-kubernetes-validations']).toContainEqual({
       rule: `!has(self.${field})`,
       message,
+      fieldPath: `.${field}`,
+      reason: 'FieldValueForbidden',
     });
   });
 
@@ -107,6 +117,8 @@ describe('the generated CRD', () => {
     expect(at('spec', 'predictor')['x-kubernetes-validations']).toContainEqual({
       rule: '!has(self.sklearn)',
       message: expect.stringMatching(/^only ONNX is supported: .*modelFormat/),
+      fieldPath: '.sklearn',
+      reason: 'FieldValueForbidden',
     });
   });
 

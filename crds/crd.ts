@@ -4,10 +4,9 @@ import { API_GROUP, KIND, MAX_NAME_LENGTH, specSchema } from './inference-servic
 import { NAME_PATTERN } from './metadata.ts';
 import { MAX_POOL_NAME_LENGTH, POOL_KIND, poolSpecSchema, poolStatusSchema } from './standby-pool.ts';
 import { statusSchema } from './status.ts';
-import { type StructuralSchema, toStructural } from './structural-schema.ts';
+import { type StructuralSchema, toStructural, type Validation } from './structural-schema.ts';
 
 type Column = Record<'name' | 'type' | 'jsonPath', string> & { priority?: number };
-type Rule = Record<'rule' | 'message', string>;
 
 /** What a CustomResourceDefinition is made from. */
 interface CrdSource {
@@ -25,7 +24,7 @@ interface CrdSource {
   status: z.ZodType;
   statusDescription: string;
   /** What the schema checks across fields, for the API server, by the path of the node that the rules stand on. */
-  rules: Readonly<Record<string, readonly Rule[]>>;
+  rules: Readonly<Record<string, readonly Validation[]>>;
 }
 
 const conditionOf = (type: string, field: string): string =>
@@ -69,7 +68,8 @@ const INFERENCE_SERVICE: CrdSource = {
       },
       {
         rule: 'self.maxReplicas == 0 || self.maxReplicas >= self.minReplicas',
-        message: 'expected maxReplicas of at least minReplicas, or 0',
+        message: 'expected at least minReplicas, or 0 for no bound',
+        fieldPath: '.maxReplicas',
       },
     ],
   },
@@ -163,7 +163,7 @@ function rootSchema(source: CrdSource): StructuralSchema {
   for (const [name, rules] of Object.entries(source.rules)) {
     const node = properties[name];
     if (node === undefined) throw new TypeError(`the schema of ${source.kind} has no spec.${name}`);
-    const before = (node['x-kubernetes-validations'] as Rule[] | undefined) ?? [];
+    const before = (node['x-kubernetes-validations'] as Validation[] | undefined) ?? [];
     node['x-kubernetes-validations'] = [...before, ...rules];
   }
   return {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DURATION_PATTERN, formatDuration, type Parsed, parseDuration } from './durations.ts';
 import { parseQuantity, QUANTITY_PATTERN } from './quantities.ts';
+import type { Validation } from './structural-schema.ts';
 
 /**
  * Building blocks of the schema. Each knows two things: how a value is checked and normalised here, and how
@@ -15,6 +16,9 @@ export type Refusal =
 
 /** Keys of `.meta` that only crd.ts understands and that never reach the CRD. */
 export const META_REFUSED = 'x-pilotlight-refused';
+
+/** What to do about a field that is refused and that nothing stands in for. */
+export const LEAVE_IT_OUT = 'leave it out';
 
 /** Raises an issue whose wording is left to problems.ts. */
 export function refuse(context: z.RefinementCtx, refusal: Refusal, path: PropertyKey[] = []): void {
@@ -92,10 +96,12 @@ export function duration(bounds: DurationBounds = {}): z.ZodType<number, string>
       const message = `expected a duration such as "90s", "2m" or "1h30m", got ${describeValue(value)}`;
       return check<number>(context, { ok: false, message });
     })
-    .meta({ type: 'string', pattern: DURATION_PATTERN, maxLength: 32 }) as unknown as z.ZodType<
-    number,
-    string
-  >;
+    .meta({
+      type: 'string',
+      pattern: DURATION_PATTERN,
+      maxLength: 32,
+      'x-kubernetes-validations': boundRules('duration(self)', 'self', bounds),
+    }) as unknown as z.ZodType<number, string>;
 }
 
 /**
@@ -112,10 +118,31 @@ export function durationOrSeconds(bounds: DurationBounds = {}): z.ZodType<number
       const message = `expected whole seconds or a duration such as "90s", got ${describeValue(value)}`;
       return check<number>(context, { ok: false, message });
     })
-    .meta({ 'x-kubernetes-int-or-string': true, pattern: DURATION_PATTERN }) as unknown as z.ZodType<
-    number,
-    string | number
-  >;
+    .meta({
+      'x-kubernetes-int-or-string': true,
+      pattern: DURATION_PATTERN,
+      'x-kubernetes-validations': boundRules(
+        "duration(type(self) == int ? string(self) + 's' : self)",
+        'string(self)',
+        bounds,
+      ),
+    }) as unknown as z.ZodType<number, string | number>;
+}
+
+/** The bounds of a duration as the API server checks them, with the words of `withinBounds`. */
+function boundRules(read: string, shown: string, { min, max }: DurationBounds): Validation[] {
+  const rule = (bound: string, comparison: string, words: string): Validation => {
+    const message = `expected ${words} ${formatDuration(constantMs(bound))}`;
+    return {
+      rule: `${read} ${comparison} duration('${bound}')`,
+      message,
+      messageExpression: `'${message}, got ' + ${shown}`,
+    };
+  };
+  return [
+    ...(min === undefined ? [] : [rule(min, '>=', 'at least')]),
+    ...(max === undefined ? [] : [rule(max, '<=', 'at most')]),
+  ];
 }
 
 /**

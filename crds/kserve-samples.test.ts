@@ -189,7 +189,7 @@ describe('a KServe sample', () => {
 
   it('with a transformer is refused by that field and its line', () => {
     expect(lines(parse(ours(TRANSFORMER_SAMPLE)))).toEqual([
-      'service.yaml:12:3: spec.transformer: not supported yet: spec.transformer',
+      'service.yaml:12:3: spec.transformer: not supported yet: spec.transformer; leave it out',
     ]);
   });
 });

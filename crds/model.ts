@@ -4,6 +4,7 @@ import { fields, optional, refuse, refused, text, unsupported } from './fields.t
 import { processShape } from './pod-fields.ts';
 import { parseRuntimeArguments } from './runtime-arguments.ts';
 import { storeOf } from './storage-access.ts';
+import type { Validation } from './structural-schema.ts';
 
 /** KServe's field per framework, older than `model`; only `onnx` is served here. */
 export const OTHER_FRAMEWORKS = [
@@ -52,11 +53,27 @@ const storageUri = text()
     }
   });
 
-const SCHEME_RULE = {
-  rule: "self.matches('^(?i)(file|https?|s3|gs|pvc|abfss?|wasbs?):.+')",
-  message:
-    'not supported yet: storageUri of another scheme than file:, http:, https:, s3:, gs:, abfss: and pvc:',
-};
+/** What the API server checks of it; the controller's own check says more, when it comes to that. */
+const STORAGE_URI_RULES: Validation[] = [
+  {
+    rule: "self.matches('^(?i)(file|https?|s3|gs|pvc|abfss?|wasbs?):.+')",
+    message:
+      'not supported yet: storageUri of another scheme than file:, http:, https:, s3:, gs:, abfss: and pvc:; copy the model to such a place',
+  },
+  {
+    rule: "!self.matches('^(?i)(s3|gs):') || self.matches('^(?i)(s3|gs)://[a-z0-9][-._a-z0-9]{0,221}(/.*)?$')",
+    message: 'expected "s3://bucket/path" or "gs://bucket/path"',
+  },
+  {
+    rule: "!self.matches('^(?i)https?:') || self.matches('^(?i)https?://[^/?#]')",
+    message: 'expected a URL such as "https://host/path"',
+  },
+  {
+    // Everyone who may read the service would read them.
+    rule: "!self.matches('^(?i)https?://[^/?#]*@')",
+    message: 'expected a URL without user name and password',
+  },
+];
 
 function uriProblem(uri: string, scheme: string): string | undefined {
   if (scheme === 'file') {
@@ -103,7 +120,7 @@ const modelShape = {
   storageUri: optional(
     storageUri
       .describe('Where the model lies: file:, http(s):, s3:, gs:, abfss: (and Azure’s https:) or pvc:.')
-      .meta({ 'x-kubernetes-validations': [SCHEME_RULE] }),
+      .meta({ 'x-kubernetes-validations': STORAGE_URI_RULES }),
   ),
   storage: optional(storageSchema).describe(
     'Where the model lies, by an entry of the Secret storage-config, instead of storageUri.',
@@ -171,7 +188,12 @@ const modelFormatName = z
   })
   .meta({
     'x-kubernetes-validations': [
-      { rule: "self == 'onnx'", message: 'only ONNX is supported: modelFormat.name must be "onnx"' },
+      {
+        rule: "self == 'onnx'",
+        message: 'only ONNX is supported: convert the model and say modelFormat {name: onnx}',
+        messageExpression:
+          "'only ONNX is supported: convert the model and say modelFormat {name: onnx}, got \"' + self + '\"'",
+      },
     ],
   }) as unknown as z.ZodType<'onnx', 'onnx'>;
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { fields, free, optional, quantity, refuse, text, unsupported } from './fields.ts';
+import type { Validation } from './structural-schema.ts';
 
 /**
  * Pod and container fields, in Kubernetes' own vocabulary. What Pilotlight reads is typed; the rest is
@@ -9,6 +10,28 @@ import { fields, free, optional, quantity, refuse, text, unsupported } from './f
 const ENV_NAME = /^[-._a-zA-Z][-._a-zA-Z0-9]*$/;
 const OBJECT_NAME = /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/;
 const objectName = text(253).regex(OBJECT_NAME, 'expected the name of a Kubernetes object');
+
+/** Contradictions that the API server finds as well. */
+const ONE_KEY: Validation = {
+  // One that is not supported is refused by its own name.
+  rule: '[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.fieldRef), has(self.resourceFieldRef), has(self.fileKeyRef)].filter(given, given).size() == 1',
+  message: 'expected exactly one of configMapKeyRef and secretKeyRef',
+};
+const VALUE_OR_SOURCE: Validation = {
+  rule: '!has(self.value) || !has(self.valueFrom)',
+  message: 'give either value or valueFrom, not both',
+  fieldPath: '.valueFrom',
+};
+const ONE_OBJECT: Validation = {
+  rule: 'has(self.configMapRef) != has(self.secretRef)',
+  message: 'expected exactly one of configMapRef and secretRef',
+};
+const WITHIN_LIMITS: Validation = {
+  // For these three: a check of any name would be more than the API server allows a rule to cost.
+  rule: "!has(self.requests) || !has(self.limits) || ['cpu', 'memory', 'ephemeral-storage'].all(name, !(name in self.requests) || !(name in self.limits) || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+  message: 'expected requests of at most the limits of the same names',
+  fieldPath: '.requests',
+};
 
 const isOptional = optional(z.boolean()).describe('Start all the same when it is not there. Default: false.');
 
@@ -33,21 +56,22 @@ const envVarSchema = fields({
       fieldRef: unsupported('object'),
       resourceFieldRef: unsupported('object'),
       fileKeyRef: unsupported('object'),
-    }).superRefine((source, context) => {
-      const given = [source.configMapKeyRef, source.secretKeyRef].filter((one) => one !== undefined).length;
-      if (given !== 1) {
-        const message = 'expected exactly one of configMapKeyRef and secretKeyRef';
-        refuse(context, { refusal: 'message', message });
-      }
-    }),
+    })
+      .superRefine((source, context) => {
+        const given = [source.configMapKeyRef, source.secretKeyRef].filter((one) => one !== undefined).length;
+        if (given !== 1) {
+          refuse(context, { refusal: 'message', message: ONE_KEY.message });
+        }
+      })
+      .meta({ 'x-kubernetes-validations': [ONE_KEY] }),
   ).describe('Where the value is read from, instead of value.'),
-}).superRefine((variable, context) => {
-  if (variable.value !== undefined && variable.valueFrom !== undefined) {
-    refuse(context, { refusal: 'message', message: 'give either value or valueFrom, not both' }, [
-      'valueFrom',
-    ]);
-  }
-});
+})
+  .superRefine((variable, context) => {
+    if (variable.value !== undefined && variable.valueFrom !== undefined) {
+      refuse(context, { refusal: 'message', message: VALUE_OR_SOURCE.message }, ['valueFrom']);
+    }
+  })
+  .meta({ 'x-kubernetes-validations': [VALUE_OR_SOURCE] });
 export type EnvVar = z.output<typeof envVarSchema>;
 
 const objectReference = (kind: string) =>
@@ -57,11 +81,13 @@ const envFromSchema = fields({
   prefix: optional(text(253)).describe('Put before the name of each variable.'),
   configMapRef: optional(objectReference('ConfigMap')).describe('A variable for each key of a ConfigMap.'),
   secretRef: optional(objectReference('Secret')).describe('A variable for each key of a Secret.'),
-}).superRefine((source, context) => {
-  if ((source.configMapRef === undefined) === (source.secretRef === undefined)) {
-    refuse(context, { refusal: 'message', message: 'expected exactly one of configMapRef and secretRef' });
-  }
-});
+})
+  .superRefine((source, context) => {
+    if ((source.configMapRef === undefined) === (source.secretRef === undefined)) {
+      refuse(context, { refusal: 'message', message: ONE_OBJECT.message });
+    }
+  })
+  .meta({ 'x-kubernetes-validations': [ONE_OBJECT] });
 export type EnvFromSource = z.output<typeof envFromSchema>;
 
 const quantities = z.record(text(253), quantity());
@@ -79,15 +105,17 @@ export const resourcesSchema = fields({
       'What a pod may use at most. More memory than this ends it. Devices such as nvidia.com/gpu go here.',
     ),
   claims: unsupported('array'),
-}).superRefine((resources, context) => {
-  for (const [name, limit] of Object.entries(resources.limits)) {
-    const request = resources.requests[name];
-    if (request !== undefined && request > limit) {
-      const message = `expected a request of at most the limit (${limit}), got ${request}`;
-      refuse(context, { refusal: 'message', message }, ['requests', name]);
+})
+  .superRefine((resources, context) => {
+    for (const [name, limit] of Object.entries(resources.limits)) {
+      const request = resources.requests[name];
+      if (request !== undefined && request > limit) {
+        const message = `expected a request of at most the limit (${limit}), got ${request}`;
+        refuse(context, { refusal: 'message', message }, ['requests', name]);
+      }
     }
-  }
-});
+  })
+  .meta({ 'x-kubernetes-validations': [WITHIN_LIMITS] });
 export type Resources = z.output<typeof resourcesSchema>;
 
 /** What model and container have in common. */
@@ -152,7 +180,7 @@ export const containerSchema = fields({
     'Says when requests may come. Default: once the port takes connections. Probe of Kubernetes.',
   ),
   startupProbe: free('object').describe(
-    'Holds the other probes off until it succeeds once. Probe of Kubernetes.',
+    'Holds the other probes off until it succeeds once. Default: the readiness probe, within scaling.startTimeout. Probe of Kubernetes.',
   ),
   lifecycle: free('object').describe(
     'Hooks after the start and before the end of the container, as in a pod.',

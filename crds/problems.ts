@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { describeValue, type Refusal } from './fields.ts';
+import { describeValue, LEAVE_IT_OUT, type Refusal } from './fields.ts';
 import { suggest } from './suggest.ts';
 
 export type PathSegment = string | number;
@@ -131,7 +131,8 @@ function refusalMessage(
     case 'not-supported-yet': {
       const value = refusal.value === undefined ? '' : ` ${refusal.value}`;
       const instead = refusal.instead === undefined ? '' : ` (${refusal.instead})`;
-      return `not supported yet: ${formatPath(segments)}${value}${instead}`;
+      const advice = refusal.instead === undefined ? `; ${LEAVE_IT_OUT}` : '';
+      return `not supported yet: ${formatPath(segments)}${value}${instead}${advice}`;
     }
     case 'unknown-field':
       return `unknown field${unknownFieldHint(String(segments.at(-1)), refusal.known, placesOf)}`;

@@ -157,13 +157,13 @@ describe('what comes later', () => {
   ])('spec.predictor.%s is refused by name', (field) => {
     const path = `spec.predictor.${field}`;
     expect(problems(manifest({ model: MODEL, [field]: {} }))).toMatchObject([
-      { path, message: `not supported yet: ${path}` },
+      { path, message: `not supported yet: ${path}; leave it out` },
     ]);
   });
 
   it.each(['transformer', 'explainer'])('spec.%s is refused by name', (field) => {
     expect(messages(manifest({ model: MODEL }, { spec: { [field]: {} } }))).toEqual({
-      [`spec.${field}`]: `not supported yet: spec.${field}`,
+      [`spec.${field}`]: `not supported yet: spec.${field}; leave it out`,
     });
   });
 
@@ -206,7 +206,7 @@ describe('what comes later', () => {
       { cron: '0 25 * * *', minReplicas: 0, timeZone: 'Mars/Olympus' },
     ];
     expect(messages(manifest({ model: MODEL, scaling: { schedules } }))).toEqual({
-      'spec.predictor.scaling.schedules': 'not supported yet: spec.predictor.scaling.schedules',
+      'spec.predictor.scaling.schedules': 'not supported yet: spec.predictor.scaling.schedules; leave it out',
       'spec.predictor.scaling.schedules[1].cron': expect.stringContaining('got "0 25 * * *"'),
       'spec.predictor.scaling.schedules[1].timeZone': expect.stringContaining('got "Mars/Olympus"'),
     });
@@ -214,7 +214,7 @@ describe('what comes later', () => {
 
   it('a second container is refused by its place', () => {
     expect(messages(manifest({ containers: [{ image: 'a' }, { image: 'b' }] }))).toEqual({
-      'spec.predictor.containers[1]': 'not supported yet: spec.predictor.containers[1]',
+      'spec.predictor.containers[1]': 'not supported yet: spec.predictor.containers[1]; leave it out',
     });
   });
 });

@@ -95,7 +95,7 @@ describe('a StandbyPool', () => {
     [
       'a pod field that no pod may have',
       { hostNetwork: true },
-      ['spec.hostNetwork', 'not supported yet: spec.hostNetwork'],
+      ['spec.hostNetwork', 'not supported yet: spec.hostNetwork; leave it out'],
     ],
     [
       'a request over its limit',

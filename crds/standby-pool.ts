@@ -36,7 +36,12 @@ const cacheSchema = fields({
       path: text()
         .regex(/^\/[^:]*$/, 'expected an absolute path without ":"')
         .refine((path) => !path.split('/').includes('..'), 'expected a path without ".."')
-        .meta({ pattern: '^/[^:]*$' })
+        .meta({
+          pattern: '^/[^:]*$',
+          'x-kubernetes-validations': [
+            { rule: "!self.matches('(^|/)[.][.](/|$)')", message: 'expected a path without ".."' },
+          ],
+        })
         .describe('Absolute path of a folder that is there on each node and that user 65532 may write.'),
     }),
   ).describe(

@@ -1,11 +1,17 @@
-import { META_REFUSED } from './fields.ts';
+import { LEAVE_IT_OUT, META_REFUSED } from './fields.ts';
 
 /** A node of a Kubernetes structural schema, as far as it is built here. */
 export type StructuralSchema = Record<string, unknown>;
 
-interface Validation {
+/** A CEL rule with what is said when it doesn't hold, as the API server takes it. */
+export interface Validation {
   rule: string;
   message: string;
+  /** CEL for a message with the value in it; `message` stands in where that fails. */
+  messageExpression?: string;
+  /** Relative path of the field that is to be blamed, where it isn't the node itself. */
+  fieldPath?: string;
+  reason?: 'FieldValueInvalid' | 'FieldValueForbidden';
 }
 
 /** Keywords of JSON Schema that a structural schema may hold and that mean the same there. */
@@ -90,8 +96,10 @@ function refusals(properties: Record<string, unknown>, path: string): Validation
   return Object.entries(properties).flatMap(([name, property]) => {
     const refusal = (property as Record<string, unknown>)[META_REFUSED];
     if (typeof refusal !== 'string') return [];
-    const message = refusal === 'not-supported-yet' ? `not supported yet: ${path}.${name}` : refusal;
-    return [{ rule: `!has(self.${celName(name)})`, message }];
+    const message =
+      refusal === 'not-supported-yet' ? `not supported yet: ${path}.${name}; ${LEAVE_IT_OUT}` : refusal;
+    const rule = `!has(self.${celName(name)})`;
+    return [{ rule, message, fieldPath: `.${name}`, reason: 'FieldValueForbidden' as const }];
   });
 }
 
