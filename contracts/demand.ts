@@ -23,6 +23,11 @@ export const revisionDemandSchema = z.object({
   queued: z.number().int().nonnegative(),
   /** Age of the oldest waiting request; 0 when none waits. */
   oldestQueuedMs: z.number().nonnegative(),
+  /**
+   * Endpoints that the routes name no more and that still have requests of this activator; absent where it can't
+   * tell, so that `inFlight` may be at any of them.
+   */
+  leaving: z.array(z.string().min(1)).optional(),
 });
 export type RevisionDemand = z.infer<typeof revisionDemandSchema>;
 

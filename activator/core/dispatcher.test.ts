@@ -334,3 +334,18 @@ test('without failures requests are placed in the order in which they came', () 
     ),
   );
 });
+
+test('an endpoint that left the routes is told in the demand for as long as it has requests', () => {
+  const bench = new Bench();
+  bench.route(service([revision('a', 100, { one: 1, two: 1 })]));
+  bench.arrivals(2);
+  const leaving = (): readonly string[] | undefined => {
+    const [counter] = bench.dispatcher.demand.all();
+    return counter && bench.dispatcher.demandOf(counter, 0).leaving;
+  };
+  expect(leaving()).toEqual([]);
+  bench.route(service([revision('a', 100, { two: 1 })]));
+  expect(leaving()).toEqual(['one']);
+  bench.leave(bench.tickets.findIndex(({ endpoint }) => endpoint?.id === 'one'));
+  expect(leaving()).toEqual([]);
+});

@@ -171,10 +171,10 @@ export class Dispatcher {
 
   /** The line of a demand report for one counter. */
   demandOf(counter: DemandCounter, nowMs: number): RevisionDemand {
-    const revision = this.#services
-      .get(counter.serviceUid)
-      ?.revisions.find((one) => one.route.name === counter.revision);
-    return toRevisionDemand(counter, revision?.queue.head?.arrivedAtMs, nowMs);
+    const service = this.#services.get(counter.serviceUid);
+    const revision = service?.revisions.find((one) => one.route.name === counter.revision);
+    const demand = toRevisionDemand(counter, revision?.queue.head?.arrivedAtMs, nowMs);
+    return service === undefined ? demand : { ...demand, leaving: leavingOf(service) };
   }
 
   #pick(revision: RevisionState, nowMs: number): EndpointState | undefined {
@@ -358,4 +358,11 @@ function ticketsOf(head: Ticket | undefined): Ticket[] {
   const tickets: Ticket[] = [];
   for (let ticket = head; ticket !== undefined; ticket = ticket.next) tickets.push(ticket);
   return tickets;
+}
+
+/** Endpoints that the routes name no more and that still have requests. */
+function leavingOf({ endpoints }: ServiceState): string[] {
+  const leaving: string[] = [];
+  for (const { id, listed, inFlight } of endpoints.values()) if (!listed && inFlight > 0) leaving.push(id);
+  return leaving;
 }

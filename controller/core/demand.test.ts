@@ -198,3 +198,24 @@ test('property: whatever is lost, doubled or late, the sum is what the newest re
     }),
   );
 });
+
+test('requests at an endpoint that left are known from the reports that came after it had', () => {
+  const merger = new DemandMerger(START_MS);
+  const at = (sequence: number, load: Partial<RevisionDemand>): boolean =>
+    merger.report(report(sequence, sequence * 100, load), START_MS + sequence * 100);
+  const mayHave = (leftAtMs: number, nowMs: number): boolean =>
+    merger.mayHaveRequests('x', 'uid/r1', START_MS + leftAtMs, START_MS + nowMs);
+  expect(mayHave(0, 100)).toBe(false);
+  at(1, { inFlight: 2, leaving: [] });
+  // It was told before the endpoint had left, so it says nothing of that.
+  expect(mayHave(100, 150)).toBe(true);
+  at(2, { inFlight: 2, leaving: ['x'] });
+  expect(mayHave(100, 250)).toBe(true);
+  at(3, { inFlight: 2, leaving: ['y'] });
+  expect(mayHave(100, 350)).toBe(false);
+  at(4, { inFlight: 2 });
+  expect(mayHave(100, 450)).toBe(true);
+  expect(mayHave(100, 400 + SILENT_AFTER_MS + 1)).toBe(false);
+  at(5, { inFlight: 0 });
+  expect(mayHave(100, 550)).toBe(false);
+});

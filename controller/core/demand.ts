@@ -26,6 +26,7 @@ interface Counters {
   queued: number;
   inFlight: number;
   oldestQueuedMs: number;
+  leaving?: readonly string[] | undefined;
 }
 
 interface Source {
@@ -107,6 +108,20 @@ export class DemandMerger {
       if (counters.queued > 0) oldestQueuedMs = Math.max(oldestQueuedMs, counters.oldestQueuedMs + silentMs);
     }
     return { queued, inFlight, oldestQueuedMs, isUncertain };
+  }
+
+  /**
+   * Whether an activator may still have requests at an endpoint of the revision that all of them had heard at
+   * `leftAtMs` to be out of the routes. One that has fallen silent has lost its requests.
+   */
+  mayHaveRequests(endpointId: string, key: DemandKey, leftAtMs: number, nowMs: number): boolean {
+    for (const source of this.#byKey.get(key) ?? []) {
+      const counters = source.revisions.get(key);
+      if (counters === undefined || counters.inFlight === 0) continue;
+      if (nowMs - source.heardAtMs > SILENT_AFTER_MS) continue;
+      if (source.heardAtMs <= leftAtMs || counters.leaving?.includes(endpointId) !== false) return true;
+    }
+    return false;
   }
 
   /** Requests over all time that this merger knows of, for rates in views. */
@@ -200,8 +215,8 @@ export class DemandMerger {
 }
 
 function countersOf(demand: RevisionDemand): Counters {
-  const { requestSeconds, requests, queued, inFlight, oldestQueuedMs } = demand;
-  return { requestSeconds, requests, queued, inFlight, oldestQueuedMs };
+  const { requestSeconds, requests, queued, inFlight, oldestQueuedMs, leaving } = demand;
+  return { requestSeconds, requests, queued, inFlight, oldestQueuedMs, leaving };
 }
 
 function sampleOf(

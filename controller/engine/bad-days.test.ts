@@ -275,3 +275,44 @@ test('credentials are not among what is kept of a revision, and are in the claim
   expect(JSON.stringify(bench.world.revisions.get('uid-ocr'))).not.toContain('secret');
   expect(bench.world.revisions.get('uid-ocr')?.[0]?.identity?.files).toHaveLength(1);
 });
+
+const OWN_SERVER = { predictor: { containers: [{ image: 'team/server:1' }] }, scaling: SCALING };
+
+test('a server of the user’s own is ended only when its requests have been answered', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  bench.world.apply(resolvedService('own', OWN_SERVER));
+  await bench.clock.settle();
+  const activator = new SimulatedActivator(bench, { serviceMs: 4_000 });
+  await bench.clock.advance(100);
+  activator.request('uid-own');
+  await bench.clock.until(() => bench.endpoints('uid-own').length === 1, 5_000);
+  await bench.clock.advance(500);
+  const [id = ''] = bench.endpoints('uid-own');
+  // As a pod that somebody deletes is seen: it leaves the routes at once and another one takes its place.
+  bench.world.get(id).become('draining');
+  await bench.clock.settle();
+  expect(bench.endpoints('uid-own')).toEqual([]);
+  expect(bench.world.replicas.has(id)).toBe(true);
+  await bench.clock.until(() => activator.answered === 1, 10_000);
+  await bench.clock.until(() => !bench.world.replicas.has(id), 2_000);
+  expect(activator.lost).toBe(0);
+});
+
+test('a server of the user’s own whose requests never end is ended at their time limit', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  const limited = { ...OWN_SERVER.predictor, timeout: 5 };
+  bench.world.apply(resolvedService('own', { ...OWN_SERVER, predictor: limited }));
+  await bench.clock.settle();
+  const activator = new SimulatedActivator(bench, { serviceMs: 60_000 });
+  await bench.clock.advance(100);
+  activator.request('uid-own');
+  await bench.clock.until(() => bench.endpoints('uid-own').length === 1, 5_000);
+  await bench.clock.advance(500);
+  const [id = ''] = bench.endpoints('uid-own');
+  bench.world.get(id).become('draining');
+  await bench.clock.advance(4_500);
+  expect(bench.world.replicas.has(id)).toBe(true);
+  await bench.clock.until(() => !bench.world.replicas.has(id), 2_000);
+});

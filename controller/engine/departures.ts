@@ -1,3 +1,5 @@
+import { DEMAND_INTERVAL_MS } from '../../contracts/demand.ts';
+import { demandKey } from '../core/demand.ts';
 import { shouldRecycle } from '../core/pool.ts';
 import { isOnItsWayOut, type ReplicaRecord } from '../core/replica-record.ts';
 import { countAdminCall } from './admin-calls.ts';
@@ -8,6 +10,8 @@ import { publishRoute } from './publish.ts';
 /** A removal that fails is tried again, 1, 2, 4 … 30 s later, for as long as the replica is there. */
 const RETRY_BASE_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
+/** An activator that has requests reports each 100 ms; one report may be late. */
+const FIRST_REPORT_MS = 2 * DEMAND_INTERVAL_MS + 50;
 
 /**
  * Has a replica leave its service: out of the routes, time for that to spread, drained, then back to the pool
@@ -43,8 +47,13 @@ async function drain(context: EngineContext, id: string, deadlineMs: number): Pr
   let isEmpty = false;
   try {
     const drained = context.platform.drain(id, record.claimId ?? '', deadlineMs);
-    if (record.origin !== 'container') countAdminCall(context, 'drain', drained);
-    isEmpty = await drained;
+    if (record.origin === 'container') {
+      const [isDrained, isAlone] = await Promise.all([drained, requestsEnded(context, record, deadlineMs)]);
+      isEmpty = isDrained && isAlone;
+    } else {
+      countAdminCall(context, 'drain', drained);
+      isEmpty = await drained;
+    }
     if (!isEmpty)
       context.logger.warn({ replica: id, deadlineMs }, 'requests were still running at the drain deadline');
   } catch (error) {
@@ -53,6 +62,33 @@ async function drain(context: EngineContext, id: string, deadlineMs: number): Pr
   }
   const now = context.records.get(id);
   if (now !== undefined) dispose(context, now, { mayRecycle: isEmpty });
+}
+
+/**
+ * Waits until no activator has requests at a user's own server, which can't say itself what it still does. The
+ * server has left the routes, and that has spread.
+ *
+ * @returns false when requests were still there at the deadline.
+ */
+async function requestsEnded(
+  context: EngineContext,
+  { id, owner }: ReplicaRecord,
+  deadlineMs: number,
+): Promise<boolean> {
+  if (owner === undefined) return true;
+  const { clock, demand, records } = context;
+  const key = demandKey(owner.serviceUid, owner.revision);
+  const leftAtMs = clock.nowMs();
+  // What was sent just before the news came is in the next report.
+  let waitMs = FIRST_REPORT_MS;
+  while (true) {
+    await new Promise<void>((resolve) => void clock.after(waitMs, resolve));
+    if (context.isStopped || !records.has(id)) return true;
+    const nowMs = clock.nowMs();
+    if (!demand.mayHaveRequests(id, key, leftAtMs, nowMs)) return true;
+    if (nowMs - leftAtMs >= deadlineMs) return false;
+    waitMs = DEMAND_INTERVAL_MS;
+  }
 }
 
 /** Puts a replica that serves nobody any more back to the pool, or ends it. */

@@ -209,7 +209,7 @@ export class KubePlatform implements Platform {
   async drain(id: string, claimId: string, deadlineMs: number): Promise<boolean> {
     const managed = this.#pods.get(id);
     if (managed.observed?.origin === 'container') {
-      // A user's own server has no admin port: SIGTERM is how Kubernetes tells it to finish, within its grace period.
+      // A user's own server has no admin port: the engine has waited for its requests, and it hears SIGTERM at its end.
       return true;
     }
     const admin = this.#pods.admin(id);

@@ -171,6 +171,12 @@ export class SimulatedActivator {
     return route?.revisions.find(({ name }) => name === load.revision)?.endpoints ?? [];
   }
 
+  /** Endpoints with requests that its routes name no more. */
+  #leaving(load: RevisionLoad): string[] {
+    const routed = new Set(this.#endpoints(load).map(({ id }) => id));
+    return [...this.#inFlight].filter(([id, count]) => count > 0 && !routed.has(id)).map(([id]) => id);
+  }
+
   #dispatch(load: RevisionLoad): void {
     this.#integrate(load);
     const route = this.#routes.get(load.serviceUid)?.revisions.find(({ name }) => name === load.revision);
@@ -256,6 +262,7 @@ export class SimulatedActivator {
           inFlight,
           queued: queue.length,
           oldestQueuedMs,
+          leaving: this.#leaving(load),
         };
       }),
       coldAnswers,
