@@ -1,6 +1,6 @@
 import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
-import { Agent, request } from 'undici';
+import { Agent, type RequestInit as AgentRequestInit, fetch as agentFetch, request } from 'undici';
 import { CommandFailure, messageOf, UsageMistake } from './failure.ts';
 
 export interface HttpAnswer {
@@ -36,26 +36,45 @@ let agent: Agent | undefined;
  * @throws CommandFailure when nothing answers, with the reason and the hint.
  */
 export async function call({ url, hint, timeoutMs, ...options }: HttpCall): Promise<HttpAnswer> {
-  agent ??= new Agent({
-    connect: { lookup, timeout: CONNECT_TIMEOUT_MS },
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    keepAliveTimeout: 1_000,
-  });
   const fromMs = performance.now();
   try {
     const { statusCode, headers, body } = await request(url, {
       method: options.method,
       headers: options.headers ?? {},
       body: options.body ?? null,
-      dispatcher: agent,
+      dispatcher: connections(),
       signal: AbortSignal.timeout(timeoutMs),
     });
     const bytes = Buffer.from(await body.arrayBuffer());
     return { status: statusCode, headers, body: bytes, durationMs: performance.now() - fromMs };
   } catch (error) {
-    throw new CommandFailure(`${new URL(url).origin}: ${reasonOf(error, timeoutMs)}; ${hint}`);
+    throw noAnswer(url, error, { timeoutMs, hint });
   }
+}
+
+function connections(): Agent {
+  agent ??= new Agent({
+    connect: { lookup, timeout: CONNECT_TIMEOUT_MS },
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    keepAliveTimeout: 1_000,
+  });
+  return agent;
+}
+
+/** `fetch` over the same connections, for the client of the protocol. */
+export function fetchOverAgent(url: string, init: RequestInit): Promise<Response> {
+  const options = { ...init, dispatcher: connections() } as AgentRequestInit;
+  return agentFetch(url, options);
+}
+
+/** What a person is told when nothing answers. */
+export function noAnswer(
+  url: string,
+  error: unknown,
+  { timeoutMs, hint }: Pick<HttpCall, 'timeoutMs' | 'hint'>,
+): CommandFailure {
+  return new CommandFailure(`${new URL(url).origin}: ${reasonOf(error, timeoutMs)}; ${hint}`);
 }
 
 /** Closes idle connections, so that the process ends at once. */

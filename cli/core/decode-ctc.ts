@@ -1,4 +1,4 @@
-import { elementCount, type TensorWithValues } from './tensor-values.ts';
+import { elementCount, type TensorWithValues } from '../../client/core/tensor-values.ts';
 
 export interface RecognisedText {
   readonly text: string;

@@ -1,4 +1,4 @@
-import type { TensorWithValues } from './tensor-values.ts';
+import type { TensorWithValues } from '../../client/core/tensor-values.ts';
 
 export interface Labelled {
   readonly label: string;

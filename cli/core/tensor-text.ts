@@ -1,5 +1,5 @@
-import { shortNumber } from './infer-message.ts';
-import { isFloat, type TensorWithValues } from './tensor-values.ts';
+import { shortNumber } from '../../client/core/infer-message.ts';
+import { isFloat, type TensorWithValues } from '../../client/core/tensor-values.ts';
 
 /** As numpy prints: larger tensors are shortened, with this many elements of each dimension at either end. */
 const SUMMARISED_ABOVE = 100;

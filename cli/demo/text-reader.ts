@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { decodeAnswer, encodeRequest, JSON_LENGTH_HEADER } from '../../client/core/infer-message.ts';
 import { decodeCtc, type RecognisedText } from '../core/decode-ctc.ts';
-import { decodeAnswer, encodeRequest, JSON_LENGTH_HEADER } from '../core/infer-message.ts';
 import { CommandFailure } from '../failure.ts';
 import { call, headerOf } from '../http.ts';
 import { imageInput } from '../infer/image.ts';

@@ -1,6 +1,6 @@
 import type { Buffer } from 'node:buffer';
+import type { WireTensor } from '../../client/core/tensor-values.ts';
 import { type ImageWishes, type InputMetadata, imageTensor, planImage } from '../core/image-plan.ts';
-import type { WireTensor } from '../core/tensor-values.ts';
 import { CommandFailure, messageOf } from '../failure.ts';
 
 /** A file of a few KB can unfold to gigabytes of pixels; this is four times a large camera's. */

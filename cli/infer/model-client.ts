@@ -1,16 +1,9 @@
-import { z } from 'zod';
-import { HEADERS } from '../../contracts/headers.ts';
+import { Buffer } from 'node:buffer';
+import type { EncodedRequest } from '../../client/core/infer-message.ts';
+import { InferenceClient, InferenceError } from '../../client/rest.ts';
 import type { InputMetadata } from '../core/image-plan.ts';
-import type { EncodedRequest } from '../core/infer-message.ts';
 import { CommandFailure } from '../failure.ts';
-import { call, type HttpAnswer, headerOf } from '../http.ts';
-
-const tensorSchema = z.object({ name: z.string(), datatype: z.string(), shape: z.array(z.number()) });
-const metadataSchema = z.object({
-  name: z.string(),
-  inputs: z.array(tensorSchema),
-  outputs: z.array(tensorSchema),
-});
+import { fetchOverAgent, type HttpAnswer, noAnswer } from '../http.ts';
 
 export interface ModelAddress {
   /** Where requests go in. */
@@ -30,75 +23,84 @@ function servicePath({ namespace, service }: Pick<ModelAddress, 'namespace' | 's
 export class ModelClient {
   readonly #address: ModelAddress;
   readonly #timeoutMs: number;
+  readonly #client: InferenceClient;
   /** How long each call took, and what its `Server-Timing` said. */
   readonly timings: { what: string; durationMs: number; serverTiming: string | undefined }[] = [];
 
   constructor(address: ModelAddress, timeoutMs: number) {
     this.#address = address;
     this.#timeoutMs = timeoutMs;
+    this.#client = new InferenceClient({
+      url: `${address.url}${servicePath(address)}`,
+      model: address.model,
+      timeoutMs,
+      fetch: fetchOverAgent,
+    });
   }
 
   async inputs(): Promise<InputMetadata[]> {
-    const answer = await this.#call('metadata', 'GET', `/v2/models/${this.#model}`);
-    let body: unknown;
-    try {
-      body = JSON.parse(answer.body.toString());
-    } catch {
-      body = undefined;
-    }
-    const metadata = metadataSchema.safeParse(body);
-    if (metadata.success) return metadata.data.inputs;
-    throw new CommandFailure(`${this.#address.url} answers, but not as an inference server does`);
+    return (await this.#timed('metadata', () => this.#client.metadata())).inputs;
   }
 
   infer(request: EncodedRequest): Promise<HttpAnswer> {
-    return this.#call('infer', 'POST', `/v2/models/${this.#model}/infer`, request);
+    return this.#send('infer', `/v2/models/${this.#model}/infer`, request);
   }
 
   predict(request: EncodedRequest): Promise<HttpAnswer> {
-    return this.#call('predict', 'POST', `/v1/models/${this.#model}:predict`, request);
+    return this.#send('predict', `/v1/models/${this.#model}:predict`, request);
   }
 
   get #model(): string {
     return encodeURIComponent(this.#address.model);
   }
 
-  async #call(
-    what: string,
-    method: 'GET' | 'POST',
-    path: string,
-    request?: EncodedRequest,
-  ): Promise<HttpAnswer> {
-    const answer = await call({
-      method,
-      url: `${this.#address.url}${servicePath(this.#address)}${path}`,
-      ...request,
-      timeoutMs: this.#timeoutMs,
-      hint: 'start a server with "pilotlight serve DIR" or "pilotlight runtime --model URI", or say where it is with --url',
-    });
-    this.timings.push({
-      what,
-      durationMs: answer.durationMs,
-      serverTiming: headerOf(answer, 'server-timing'),
-    });
-    if (answer.status === 200) return answer;
-    throw new CommandFailure(refusal(answer));
+  async #send(what: string, path: string, request: EncodedRequest): Promise<HttpAnswer> {
+    const fromMs = performance.now();
+    const { status, headers, body } = await this.#timed(what, () => this.#client.call('POST', path, request));
+    const durationMs = performance.now() - fromMs;
+    return {
+      status,
+      headers: Object.fromEntries(headers),
+      body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
+      durationMs,
+    };
+  }
+
+  /** Notes how long a call took, all its attempts together. @throws CommandFailure */
+  async #timed<Result>(what: string, run: () => Promise<Result>): Promise<Result> {
+    const fromMs = performance.now();
+    try {
+      const result = await run();
+      const { headers } = result as { headers?: Headers };
+      const serverTiming = headers?.get('server-timing') ?? undefined;
+      this.timings.push({ what, durationMs: performance.now() - fromMs, serverTiming });
+      return result;
+    } catch (error) {
+      throw this.#inWords(error);
+    }
+  }
+
+  #inWords(error: unknown): unknown {
+    if (!(error instanceof InferenceError)) return error;
+    const { url } = this.#address;
+    switch (error.code) {
+      case 'bad-answer':
+        return new CommandFailure(`${url} answers, but not as an inference server does`);
+      case 'timeout':
+        return noAnswer(url, { name: 'TimeoutError' }, { timeoutMs: this.#timeoutMs, hint: HINT });
+      case 'unreachable':
+        return noAnswer(url, error.cause, { timeoutMs: this.#timeoutMs, hint: HINT });
+      default:
+        return new CommandFailure(refusal(error));
+    }
   }
 }
 
-const MAX_SHOWN_CHARACTERS = 2_000;
+const HINT =
+  'start a server with "pilotlight serve DIR" or "pilotlight runtime --model URI", or say where it is with --url';
 
 /** `404 unknown-model: unknown model 'xx'; this server has 'ocr'`. */
-function refusal(answer: HttpAnswer): string {
-  const code = headerOf(answer, HEADERS.error);
-  const head = code === undefined ? String(answer.status) : `${answer.status} ${code}`;
-  const text = answer.body.toString('utf8', 0, MAX_SHOWN_CHARACTERS);
-  let message = text.trim();
-  try {
-    const { error } = JSON.parse(text) as { error?: unknown };
-    if (typeof error === 'string') message = error;
-  } catch {
-    // Not ours: shown as it came.
-  }
+function refusal({ status, code, message }: InferenceError): string {
+  const head = code === '' ? String(status) : `${status} ${code}`;
   return `the server refuses: ${head}${message === '' ? '' : `: ${message}`}`;
 }

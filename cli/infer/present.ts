@@ -1,10 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { extname } from 'node:path';
+import { answerJson, type InferAnswer } from '../../client/core/infer-message.ts';
+import { type TensorWithValues, tensorBytes } from '../../client/core/tensor-values.ts';
 import { decodeCtc } from '../core/decode-ctc.ts';
 import { bestLabels } from '../core/decode-labels.ts';
-import { answerJson, type InferAnswer } from '../core/infer-message.ts';
 import { tensorText } from '../core/tensor-text.ts';
-import { type TensorWithValues, tensorBytes } from '../core/tensor-values.ts';
 import { formatMs } from '../core/units.ts';
 import { CommandFailure, fileFailure, messageOf, UsageMistake } from '../failure.ts';
 import { writeNpy } from '../npy.ts';

@@ -46,7 +46,8 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   controller: ['contracts', 'process', 'crds'],
   activator: ['contracts', 'process'],
   runtime: ['contracts', 'process'],
-  cli: ['contracts', 'process', 'crds'],
+  client: ['contracts'],
+  cli: ['contracts', 'process', 'crds', 'client'],
 };
 
 /** The one place where the command line reaches into the components: each command starts one of these. */

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { decodeAnswer } from '../../core/infer-message.ts';
+import { decodeAnswer } from '../../../client/core/infer-message.ts';
 import { formatMs } from '../../core/units.ts';
 import { CommandFailure } from '../../failure.ts';
 import { call } from '../../http.ts';

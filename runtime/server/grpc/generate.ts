@@ -4,13 +4,13 @@ import protobuf from 'protobufjs';
 import descriptor, { type IDescriptorProto, type IFileDescriptorProto } from 'protobufjs/ext/descriptor.js';
 
 /**
- * Writes `descriptors.ts`, which reflection answers with, from the `.proto` files beside it; with `--check` says
+ * Writes `descriptors.ts`, which reflection answers with, from the `.proto` files beside it and in contracts/; with `--check` says
  * whether the committed one is current. Exit codes: 0 written or current, 1 not current, 2 wrong arguments.
  */
 
 /** Each by the name that tools know it by, from which file, and in which package. */
 const FILES = [
-  { name: 'inference.proto', from: 'inference.proto', package: 'inference' },
+  { name: 'inference.proto', from: '../../../contracts/inference.proto', package: 'inference' },
   { name: 'grpc/health/v1/health.proto', from: 'health.proto', package: 'grpc.health.v1' },
   { name: 'grpc/reflection/v1/reflection.proto', from: 'reflection.proto', package: 'grpc.reflection.v1' },
   {

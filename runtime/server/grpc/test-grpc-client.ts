@@ -36,7 +36,7 @@ export interface GrpcOptions {
 }
 
 /** The root of the protocol's messages. */
-export function loadProtocol(file = 'inference.proto'): Promise<protobuf.Root> {
+export function loadProtocol(file = '../../../contracts/inference.proto'): Promise<protobuf.Root> {
   return protobuf.load(new URL(file, import.meta.url).pathname);
 }
 

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { decodeCtc } from '../../../../cli/core/decode-ctc.ts';
-import { decodeAnswer, encodeRequest, JSON_LENGTH_HEADER } from '../../../../cli/core/infer-message.ts';
 import { DICTIONARY, EXPECTED_TEXT, IMAGE } from '../../../../cli/demo/paths.ts';
 import { imageInput } from '../../../../cli/infer/image.ts';
+import { decodeAnswer, encodeRequest, JSON_LENGTH_HEADER } from '../../../../client/core/infer-message.ts';
 import type { ClientAnswer, ClientRequest } from '../../client/messages.ts';
 import { text } from './platform.ts';
 

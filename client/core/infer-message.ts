@@ -15,9 +15,14 @@ export interface EncodedRequest {
  */
 export function encodeRequest(
   inputs: readonly WireTensor[],
-  options: { readonly outputs?: readonly string[] } = {},
+  options: {
+    readonly outputs?: readonly string[] | undefined;
+    readonly id?: string | undefined;
+    readonly parameters?: Readonly<Record<string, string | number | boolean>> | undefined;
+  } = {},
 ): EncodedRequest {
   const head = {
+    ...(options.id === undefined ? {} : { id: options.id }),
     inputs: inputs.map(({ name, datatype, shape, bytes }) => ({
       name,
       datatype,
@@ -25,7 +30,7 @@ export function encodeRequest(
       parameters: { binary_data_size: bytes.byteLength },
     })),
     ...(options.outputs === undefined ? {} : { outputs: options.outputs.map((name) => ({ name })) }),
-    parameters: { binary_data_output: true },
+    parameters: { ...options.parameters, binary_data_output: true },
   };
   const json = Buffer.from(JSON.stringify(head));
   return {
