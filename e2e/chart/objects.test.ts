@@ -304,7 +304,7 @@ test('rules and dashboards are what lies in the chart’s files, with their own 
     const metrics = VALUE_SETS['all of metrics'];
     const without = await render(metrics, chart);
     expect(ofKind(without, 'PrometheusRule')).toEqual([]);
-    expect(ofKind(without, 'PodMonitor')).toHaveLength(1);
+    expect(ofKind(without, 'PodMonitor')).toHaveLength(2);
 
     for (const kind of ['rules', 'dashboards']) await mkdir(join(chart, 'files', kind));
     const group = {
