@@ -9,8 +9,10 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
   const bench = await BenchCluster.start();
   try {
     const rows = await coldStartRows(bench, context);
+    await bench.clear();
     rows.push(...(await proxiedRows(bench, context)));
     rows.push(...(await directRows(bench, context)));
+    await bench.clear();
     rows.push(...(await idleRows(bench, context)));
     return rows;
   } finally {

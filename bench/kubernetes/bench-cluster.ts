@@ -1,5 +1,6 @@
 import { type ColdStart, coldStartSchema } from '../../contracts/cold-start.ts';
 import { API_PATHS, listOf } from '../../contracts/console.ts';
+import { RESOURCES } from '../../controller/adapters/kube/api/paths.ts';
 import type { KubeObject } from '../../controller/adapters/kube/api/wire.ts';
 import { PlatformCase, type Pod } from '../../e2e/cluster/cases/testing/platform.ts';
 import { CLIENT_NAMESPACE } from '../../e2e/cluster/client/client-pod.ts';
@@ -25,6 +26,8 @@ const VALUES = {
   defaultPool: { size: 0, resources: REPLICA },
 };
 const LOAD_POD = 'load';
+/** A pod of Knative ends 30 s after it was told to, or later. */
+const CLEAR_TIMEOUT_MS = 180_000;
 
 /** Both platforms on one cluster, a namespace on each, and the pods that call them. */
 export class BenchCluster extends PlatformCase {
@@ -73,6 +76,20 @@ export class BenchCluster extends PlatformCase {
     const where = ['--namespace', this.knativeNamespace];
     await insist('Knative takes services', () =>
       this.cluster.kubectl(['apply', ...where, '--filename', '-'], documents(services)),
+    );
+  }
+
+  /** Takes all services of both platforms away, so that the next part of the benchmark has the cluster to itself. */
+  async clear(): Promise<void> {
+    const flags = ['--all', '--ignore-not-found'];
+    await this.kubectl('delete', 'inferenceservices.serving.pilotlight.dev', ...flags);
+    const where = ['--namespace', this.knativeNamespace];
+    await this.cluster.kubectl(['delete', 'services.serving.knative.dev', ...where, ...flags]);
+    await this.until(
+      'no pod of a service is left',
+      async () =>
+        (await this.list(RESOURCES.pods, LABELS.service)).length + (await this.knativePods()).length === 0,
+      CLEAR_TIMEOUT_MS,
     );
   }
 

@@ -14,7 +14,7 @@ import { median, quantile } from '../statistics.ts';
 import { type BenchCluster, isPodReady } from './bench-cluster.ts';
 import { knativeService, revisionUrl } from './knative.ts';
 
-const STARTS = 40;
+const STARTS = 30;
 /** The way to zero takes each of Knative's pods about 50 s, ours 8 s: services take turns meanwhile. */
 const KNATIVE_SERVICES = 10;
 const STANDBY_SERVICES = 5;

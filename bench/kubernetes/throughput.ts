@@ -10,7 +10,7 @@ import { type BenchCluster, isPodReady } from './bench-cluster.ts';
 import { knativeService, revisionUrl } from './knative.ts';
 
 const ROUNDS = 30;
-const ROUND_SECONDS = 2;
+const ROUND_SECONDS = 1;
 const CONNECTIONS = 16;
 /** What the container takes at once on either side: more than there are connections, so that nothing queues. */
 const CONTAINER_CONCURRENCY = 100;
