@@ -124,7 +124,7 @@ export function knativeService(name: string, image: string, options: KnativeServ
         metadata: { annotations },
         spec: {
           ...(containerConcurrency !== undefined && { containerConcurrency }),
-          containers: [{ image, resources: { requests: { cpu: '10m', memory: '16Mi' } } }],
+          containers: [{ image, resources: { requests: { cpu: '50m', memory: '16Mi' } } }],
         },
       },
     },

@@ -37,7 +37,7 @@ export async function proxiedRows(bench: BenchCluster, context: BenchmarkContext
     name: 'hello',
     image: bench.helloImage,
     ports: [{ containerPort: 8080 }],
-    resources: { requests: { cpu: '10m', memory: '16Mi' } },
+    resources: { requests: { cpu: '50m', memory: '16Mi' } },
   };
   const predictor = { ...ONE, containerConcurrency: CONTAINER_CONCURRENCY };
   await bench.apply(containerService('echo', container, { predictor, scaling: { initialScale: 1 } }));
