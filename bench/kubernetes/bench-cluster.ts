@@ -2,6 +2,7 @@ import { type ColdStart, coldStartSchema } from '../../contracts/cold-start.ts';
 import { API_PATHS, listOf } from '../../contracts/console.ts';
 import { RESOURCES } from '../../controller/adapters/kube/api/paths.ts';
 import type { KubeObject } from '../../controller/adapters/kube/api/wire.ts';
+import { LABELS } from '../../controller/adapters/kube/core/labels.ts';
 import { PlatformCase, type Pod } from '../../e2e/cluster/cases/testing/platform.ts';
 import { CLIENT_NAMESPACE } from '../../e2e/cluster/client/client-pod.ts';
 import { connectCluster } from '../../e2e/cluster/cluster.ts';

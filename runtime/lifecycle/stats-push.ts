@@ -24,6 +24,10 @@ interface StatsSource {
  * Reports the load of this runtime to the controller: each second while it changes, and a heartbeat otherwise.
  * Counts are cumulative, so a report that is lost is made good by the next one.
  *
+ * The first one goes out after a second, not at once: a process that has just become ready answers the request that
+ * it was started for, and its first call over https takes 24 ms of the thread that answers (modules, authority,
+ * handshake).
+ *
  * @returns a function that ends the reports, after one last one.
  */
 export function pushStats(
@@ -71,7 +75,6 @@ export function pushStats(
   };
   const timer = setInterval(report, STATS_INTERVAL_MS, false);
   timer.unref();
-  report(true);
   return async () => {
     clearInterval(timer);
     await sending;
