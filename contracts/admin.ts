@@ -2,6 +2,9 @@ import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from './errors.ts';
 import { storageAccessSchema } from './storage-access.ts';
 
+// For whoever loads this module late, and the schemas with it.
+export { storageAccessSchema };
+
 /**
  * The runtime's admin port: controller to runtime, bearer token, never the serving port. The token is a shared
  * one on the local platform and a signed one in a cluster (contracts/admin-token.ts).
@@ -56,7 +59,10 @@ export const specialiseRequestSchema = z.object({
     uri: z.string().min(1),
     identity: modelIdentitySchema.optional(),
     sha256: z.string().optional(),
+    /** In the clear only within a process: on the wire it is sealed. */
     access: storageAccessSchema.optional(),
+    /** An access in JSON, sealed (contracts/sealing.ts) for this process, with the claimId as its context. */
+    sealedAccess: z.string().optional(),
   }),
   serving: z.object({
     /** Requests at once; absent: what the runtime's instances take. */
@@ -110,6 +116,8 @@ export type CallersRequest = z.infer<typeof callersRequestSchema>;
 export const runtimeStateSchema = z.object({
   /** New with each incarnation of the process, `execve` included. */
   incarnation: z.string(),
+  /** For whom an access is sealed; absent for a runtime of an earlier version, which gets no credentials. */
+  sealingKey: z.string().optional(),
   /** How often this process has replaced itself: pod (or process) and this number name an incarnation. */
   recycles: z.number().int().nonnegative(),
   /** Highest epoch that any incarnation of this process has heard: a claim of a lower one is refused. */

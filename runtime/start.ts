@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
+import { createSealingKeys } from '../contracts/sealing.ts';
 import type { Logger } from '../process/logger.ts';
 import type { AdminGuard, AdminParts, AdminServer } from './admin/admin-server.ts';
 import { exitAtOnce } from './engine/instance.ts';
@@ -108,6 +109,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   const adminParts: AdminParts = {
     contracts: () => import('../contracts/admin.ts'),
     cachedModels: () => cachedModels(options.cacheDir),
+    sealing: createSealingKeys(),
     metrics: async () => ({ contentType: registry.contentType, text: await metricsText(registry, metrics) }),
     recycle,
   };

@@ -12,6 +12,7 @@ import {
 import { isErrorCode, PilotlightError } from '../../contracts/errors.ts';
 import { HEADERS } from '../../contracts/headers.ts';
 import { JsonLines } from '../../contracts/json-lines.ts';
+import { seal } from '../../contracts/sealing.ts';
 
 /** Longest answer that is no stream; a state with a thousand cached models is about 100 KB. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
@@ -25,6 +26,8 @@ const ANSWER_TIMEOUT_MS = 2_000;
 export class RuntimeAdmin {
   readonly #base: { host: string; port: number };
   readonly #token: () => string;
+  /** Of the process that answered last; another one has another. */
+  #sealingKey: string | undefined;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 8 });
 
   /** @param token is asked for each call, so that one which ends can be renewed in time. */
@@ -40,7 +43,9 @@ export class RuntimeAdmin {
 
   async state(): Promise<RuntimeState> {
     const answer = await this.#call('GET', ADMIN_PATHS.state, undefined, ANSWER_TIMEOUT_MS);
-    return runtimeStateSchema.parse(await readJson(answer));
+    const state = runtimeStateSchema.parse(await readJson(answer));
+    this.#sealingKey = state.sealingKey;
+    return state;
   }
 
   /** Resolves with the terminal event; `onEvent` sees each one, that one included. */
@@ -48,8 +53,7 @@ export class RuntimeAdmin {
     body: SpecialiseRequest,
     onEvent: (event: SpecialiseEvent) => void,
   ): Promise<SpecialiseEvent> {
-    // The runtime keeps the start timeout; this one only catches a runtime that hangs as a whole.
-    const answer = await this.#call('POST', ADMIN_PATHS.specialise, body, body.startTimeoutMs + 5_000);
+    const answer = await this.#order(body);
     const lines = new JsonLines();
     let last: SpecialiseEvent | undefined;
     try {
@@ -65,6 +69,43 @@ export class RuntimeAdmin {
       throw unreachable('broke off while it took its model', error);
     }
     throw unreachable('ended its answer before it was ready', undefined);
+  }
+
+  /** Nobody but the process itself can read the credentials; a claim that has none goes out in this very turn. */
+  async #order(body: SpecialiseRequest): Promise<IncomingMessage> {
+    const { access, ...model } = body.model;
+    // The runtime keeps the start timeout; this one only catches a runtime that hangs as a whole.
+    const timeoutMs = body.startTimeoutMs + 5_000;
+    if (access === undefined) return this.#call('POST', ADMIN_PATHS.specialise, body, timeoutMs);
+    const send = (key: string): Promise<IncomingMessage> => {
+      const sealedAccess = seal(JSON.stringify(access), key, body.claimId);
+      return this.#call(
+        'POST',
+        ADMIN_PATHS.specialise,
+        { ...body, model: { ...model, sealedAccess } },
+        timeoutMs,
+      );
+    };
+    const known = this.#sealingKey;
+    if (known === undefined) return send(await this.#askSealingKey());
+    try {
+      return await send(known);
+    } catch (error) {
+      if (!(error instanceof PilotlightError) || error.code !== 'invalid-request') throw error;
+      // The process was replaced since it was asked.
+      const key = await this.#askSealingKey();
+      if (key === known) throw error;
+      return send(key);
+    }
+  }
+
+  async #askSealingKey(): Promise<string> {
+    const { sealingKey } = await this.state();
+    if (sealingKey !== undefined) return sealingKey;
+    throw new PilotlightError(
+      'replica-failed',
+      'the runtime shows no key to seal credentials with: it is of an earlier version, end it',
+    );
   }
 
   async drain(body: ClaimRequest): Promise<boolean> {

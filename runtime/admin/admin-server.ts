@@ -1,9 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { SpecialiseRequest } from '../../contracts/admin.ts';
 import { type ErrorCode, PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
 import { HEADERS } from '../../contracts/headers.ts';
 import { toJsonLine } from '../../contracts/json-lines.ts';
+import { open, SealingError, type SealingKeys } from '../../contracts/sealing.ts';
 import type { Logger } from '../../process/logger.ts';
 import { isLast } from '../lifecycle/event-log.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
@@ -12,6 +14,8 @@ import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 export interface AdminParts {
   contracts: () => Promise<typeof import('../../contracts/admin.ts')>;
   cachedModels: () => Promise<string[]>;
+  /** Of this process: what is sealed for them nobody else can read. */
+  sealing: SealingKeys;
   metrics: () => Promise<{ contentType: string; text: string }>;
   /** Replaces the process; called once the answer is on its way. */
   recycle: () => void;
@@ -115,14 +119,16 @@ const HANDLERS: Readonly<Record<string, readonly [string, Handler] | undefined>>
   '/admin/state': [
     'GET',
     async (_request, response, lifecycle, parts) => {
-      json(response, 200, { ...lifecycle.state(), cachedModels: await parts.cachedModels() });
+      const cachedModels = await parts.cachedModels();
+      json(response, 200, { ...lifecycle.state(), sealingKey: parts.sealing.publicKey, cachedModels });
     },
   ],
   '/admin/specialise': [
     'POST',
     async (request, response, lifecycle, parts) => {
-      const [body, { specialiseRequestSchema }] = await Promise.all([readJson(request), parts.contracts()]);
-      const events = lifecycle.specialise(parse(specialiseRequestSchema, body));
+      const [body, contracts] = await Promise.all([readJson(request), parts.contracts()]);
+      const order = parse(contracts.specialiseRequestSchema, body);
+      const events = lifecycle.specialise({ ...order, model: opened(order, parts.sealing, contracts) });
       response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       const unsubscribe = events.subscribe((event) => {
         response.write(toJsonLine(event));
@@ -161,6 +167,25 @@ const HANDLERS: Readonly<Record<string, readonly [string, Handler] | undefined>>
     },
   ],
 };
+
+type Contracts = Awaited<ReturnType<AdminParts['contracts']>>;
+
+/** The model of a claim with its access in the clear. @throws PilotlightError `invalid-request`. */
+function opened(
+  { claimId, model }: SpecialiseRequest,
+  keys: SealingKeys,
+  { storageAccessSchema }: Contracts,
+): SpecialiseRequest['model'] {
+  const { sealedAccess, ...rest } = model;
+  if (sealedAccess === undefined) return rest;
+  try {
+    return { ...rest, access: storageAccessSchema.parse(JSON.parse(open(sealedAccess, keys, claimId))) };
+  } catch (error) {
+    // Nothing of what was in it may be shown.
+    const why = error instanceof SealingError ? error.message : 'it holds no access to a store';
+    throw new PilotlightError('invalid-request', `the sealed access of the model: ${why}`);
+  }
+}
 
 function parse<Value>(
   schema: {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { SpecialiseRequest } from '../../contracts/admin.ts';
+import { seal } from '../../contracts/sealing.ts';
 import type { Logger } from '../../process/logger.ts';
 import { type AdminParts, openAdminServer, sharedTokenGuard } from '../admin/admin-server.ts';
 import { openModel } from '../storage/open-model.ts';
@@ -51,7 +52,8 @@ export async function rehearseClaim(
       });
       const address = { host: '127.0.0.1', port: 0 };
       const server = await openAdminServer(address, sharedTokenGuard(TOKEN), lifecycle, parts, silent);
-      await claim(server.port);
+      const sealedAccess = seal('{}', parts.sealing.publicKey, REQUEST.claimId);
+      await claim(server.port, { ...REQUEST, model: { ...REQUEST.model, sealedAccess } });
       server.close();
       const opened = await openModel({ uri: MODEL_URI, cacheDir: options.cacheDir });
       await opened.release();
@@ -61,7 +63,7 @@ export async function rehearseClaim(
   }
 }
 
-function claim(port: number): Promise<void> {
+function claim(port: number, order: SpecialiseRequest): Promise<void> {
   const { request } = process.getBuiltinModule('node:http');
   return new Promise((resolve, reject) => {
     const call = request(
@@ -80,6 +82,6 @@ function claim(port: number): Promise<void> {
       },
     );
     call.once('error', reject);
-    call.end(JSON.stringify(REQUEST));
+    call.end(JSON.stringify(order));
   });
 }
