@@ -108,7 +108,7 @@ interface Known {
 }
 
 /** One that has lost its stream and lives comes back after 12 to 25 ms, or reports within 100 ms if it is busy. */
-const RETURN_MS = 250;
+const RETURN_MS = 150;
 /** Seven reports in a row that have not come. */
 const BUSY_SILENCE_MS = 700;
 const FORGET_AFTER_MS = 60_000;

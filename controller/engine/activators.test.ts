@@ -59,7 +59,7 @@ test('an activator that is killed is out of slices and carriers within a second,
     b(1);
     return bench.world.avoided.length > 0;
   });
-  expect(bench.clock.nowMs() - fromMs).toBeLessThan(500);
+  expect(bench.clock.nowMs() - fromMs).toBeLessThan(300);
   expect(bench.world.avoided).toEqual([['pod-a']]);
   expect(bench.route(UID).carriers).toEqual([{ activator: 'b', parts: 16 }]);
   const { controller } = bench;

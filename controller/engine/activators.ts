@@ -10,7 +10,7 @@ export interface ActivatorName {
 }
 
 /** How often silence is judged while it may mean something. */
-const JUDGE_EVERY_MS = 100;
+const JUDGE_EVERY_MS = 50;
 /** A judgement that comes later than this was kept by this process itself: what has been heard meanwhile comes first. */
 const MAX_LATE_MS = 100;
 
