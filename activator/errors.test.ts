@@ -1,4 +1,5 @@
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { serviceRoute } from './testing/control-server.ts';
 import { untilInFlight, untilQueued, useFixture } from './testing/fixture.ts';
@@ -73,6 +74,17 @@ test('no replica within the start timeout: 504 that names the phase', async () =
   const answer = await call(port, { headers: HOST }).answer;
   expectError(answer, 504, 'start-timeout', /within 100 ms; it hung in phase "fetched"/);
   expect(answer.headers['server-timing']).toMatch(/start;dur=(?:99|1\d\d)/);
+});
+
+test('while a node is being added for a replica the start timeout begins anew, and ends once that is over', async () => {
+  const route = serviceRoute([], { startTimeoutMs: 100 });
+  const waiting = { waitsForNode: true, startingPhase: 'starting a replica (Unschedulable)' };
+  fixture.control.put({ ...route, revisions: route.revisions.map((one) => ({ ...one, ...waiting })) });
+  const { port } = await fixture.start();
+  const { answer } = call(port, { headers: HOST });
+  await expect(Promise.race([answer, sleep(350).then(() => 'waits')])).resolves.toBe('waits');
+  fixture.control.put(route);
+  expectError(await answer, 504, 'start-timeout', /within 100 ms/);
 });
 
 test('no room within the start timeout: 504 that says so', async () => {

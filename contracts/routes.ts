@@ -14,6 +14,13 @@ export const ROUTES_PATH = '/v1/routes';
 export const ROUTES_HEARTBEAT_MS = 2_000;
 export const ROUTES_SILENCE_MS = 7_000;
 
+/**
+ * A request whose start timeout ends while its revision waits for a node gets it once more, for as long as that is
+ * so and up to this time in all: as long as the cluster autoscaler itself waits for a node (its
+ * `max-node-provision-time`).
+ */
+export const NODE_WAIT_MS = 15 * 60_000;
+
 const errorCodeSchema = z.custom<ErrorCode>(isErrorCode, 'expected an error code');
 
 /** One ready replica that may get requests. */
@@ -38,6 +45,8 @@ export const revisionRouteSchema = z.object({
   kind: z.enum(['runtime', 'http']),
   /** Where the start of a replica hangs now, shown to a caller whose wait timed out. */
   startingPhase: z.string().optional(),
+  /** A node for a replica may be being added: minutes that are not the service's own, see NODE_WAIT_MS. */
+  waitsForNode: z.boolean().optional(),
   /** Set when the model failed to load and no replica is being tried now: waiting requests are answered with it. */
   failure: z.object({ code: errorCodeSchema, message: z.string() }).optional(),
 });

@@ -45,6 +45,8 @@ export interface ObservedReplica {
   pid?: number;
   /** Why it has failed; in state `starting` what its start waits for. Codes may be the platform's own words. */
   failure?: { code: string; message: string };
+  /** Its start waits for a node, which an autoscaler may be adding. */
+  waitsForNode?: boolean;
   sinceMs: number;
 }
 

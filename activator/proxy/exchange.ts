@@ -1,5 +1,5 @@
 import { type PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
-import type { ServiceRoute } from '../../contracts/routes.ts';
+import { NODE_WAIT_MS, type ServiceRoute } from '../../contracts/routes.ts';
 import { findService, isInferenceCall, normaliseHost } from '../core/match.ts';
 import * as refusals from '../core/refusals.ts';
 import { type AttemptEnd, afterAttempt, MAX_HELD_BYTES } from '../core/retry.ts';
@@ -220,8 +220,16 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     if (service === undefined) return;
     this.#state = 'waiting';
     this.#context.demand.urgent();
+    this.#armStartTimer(service, 0);
+  }
+
+  /** While a node is being added for its revision the request's time to wait begins anew, see NODE_WAIT_MS. */
+  #armStartTimer(service: ServiceRoute, waitedMs: number): void {
     this.#setTimer(service.startTimeoutMs, () => {
-      this.#refuse(refusals.startTimeout(service, this.#ticket?.revision?.route.startingPhase));
+      const route = this.#ticket?.revision?.route;
+      const soFarMs = waitedMs + service.startTimeoutMs;
+      if (route?.waitsForNode === true && soFarMs < NODE_WAIT_MS) this.#armStartTimer(service, soFarMs);
+      else this.#refuse(refusals.startTimeout(service, route?.startingPhase));
     });
   }
 

@@ -45,6 +45,7 @@ export interface ReplicaRecord {
   readonly pid?: number;
   /** What its start waits for, in the platform's words; absent while it goes as it should. */
   readonly waitsFor?: { readonly code: string; readonly message: string };
+  readonly waitsForNode?: boolean;
   readonly inFlight: number;
   readonly sinceMs: number;
 }
@@ -86,7 +87,7 @@ export function newRecord(observed: ObservedReplica): ReplicaRecord {
  * facts are taken over: an observation may be older than the call that is under way.
  */
 export function observe(record: ReplicaRecord, observed: ObservedReplica): ReplicaRecord {
-  const { waitsFor: _before, ...known } = record;
+  const { waitsFor: _before, waitsForNode: _waited, ...known } = record;
   const facts = {
     ...known,
     cachedModels: observed.cachedModels,
@@ -96,6 +97,7 @@ export function observe(record: ReplicaRecord, observed: ObservedReplica): Repli
     ...(observed.memoryRequestBytes !== undefined && { memoryRequestBytes: observed.memoryRequestBytes }),
     ...(observed.isOutdated !== undefined && { isOutdated: observed.isOutdated }),
     ...(observed.state === 'starting' && observed.failure !== undefined && { waitsFor: observed.failure }),
+    ...(observed.waitsForNode === true && { waitsForNode: true }),
   };
   if (record.phase !== 'starting') return facts;
   if (observed.state === 'standby') return { ...facts, phase: 'standby', sinceMs: observed.sinceMs };

@@ -166,3 +166,16 @@ test('carriers and the hosts of direct callers are told where there are any', ()
   expect(Object.keys(route())).not.toContain('carriers');
   expect(Object.keys(route())).not.toContain('directHosts');
 });
+
+test('a revision for which a replica or its standby waits for a node says so, the others don’t', () => {
+  const waits = { waitsForNode: true };
+  const own = replica('a', 'ocr-00001', 'starting', waits);
+  const { owner, ...blank } = own;
+  const reserved = { ...blank, reservedFor: { serviceUid: 'uid-ocr', revision: 'ocr-00001' } };
+  const stranger = { ...blank, reservedFor: { serviceUid: 'uid-vad', revision: 'ocr-00001' } };
+  const told = (records: ReplicaRecord[]) => route({ records }).revisions.map((one) => one.waitsForNode);
+  expect(owner).toBeDefined();
+  expect(told([own])).toEqual([true]);
+  expect(told([reserved])).toEqual([true]);
+  expect(told([stranger, replica('b', 'ocr-00001', 'starting')])).toEqual([undefined]);
+});

@@ -35,7 +35,14 @@ export interface RouteInput {
 /** The route of one service: the revisions with traffic, those with replicas or an address of their own, no others. */
 export function serviceRoute(input: RouteInput): ServiceRoute {
   const { settings, traffic, uid } = input;
-  const own = [...input.records].filter((record) => isOwnedBy(record, uid));
+  const own: ReplicaRecord[] = [];
+  /** Revisions for which a replica, or a standby that was started for it, waits for a node. */
+  const waiting = new Set<string>();
+  for (const record of input.records) {
+    if (isOwnedBy(record, uid)) own.push(record);
+    const taker = record.owner ?? record.reservedFor;
+    if (record.waitsForNode === true && taker?.serviceUid === uid) waiting.add(taker.revision);
+  }
   const tags = tagsOf(input.revisions, settings.hasTags);
   const revisions: RevisionRoute[] = [];
   for (const { name } of input.revisions) {
@@ -53,6 +60,7 @@ export function serviceRoute(input: RouteInput): ServiceRoute {
       endpoints: endpointsOf(replicas, input.containerConcurrency),
       kind: settings.origin === 'runtime' ? 'runtime' : 'http',
       ...(startingPhase !== undefined && { startingPhase }),
+      ...(waiting.has(name) && { waitsForNode: true }),
       ...(failure !== undefined && !isTried && { failure }),
     });
   }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import type { RuntimeState } from '../../../../contracts/admin.ts';
 import type { Pod } from './kube-types.ts';
 import { replicaPod, standbyPod } from './pod.ts';
@@ -97,6 +97,16 @@ const unschedulable = {
   reason: 'Unschedulable',
   message: '0/2 nodes are available: 2 Insufficient nvidia.com/gpu.',
 };
+
+test('a pod that no node takes waits for one, and one that is on its node does not', () => {
+  const { nodeName: _node, ...unplaced } = ofPool.spec ?? { containers: [] };
+  const status = { phase: 'Pending', conditions: [unschedulable] };
+  expect(observePod({ ...ofPool, spec: unplaced, status }, undefined).waitsForNode).toBe(true);
+  expect(
+    observePod({ ...ofPool, spec: unplaced, status: { phase: 'Pending' } }, undefined),
+  ).not.toHaveProperty('waitsForNode');
+  expect(observePod(withStatus(ofPool, status), undefined)).not.toHaveProperty('waitsForNode');
+});
 
 describe('what a pod’s start waits for', () => {
   it.each<[Status, { code: string; message: string } | undefined]>([

@@ -19,6 +19,7 @@ export type SeenReplica = Pick<
   | 'capacity'
   | 'memoryRequestBytes'
   | 'failure'
+  | 'waitsForNode'
 >;
 
 /**
@@ -81,6 +82,7 @@ export function observePod(
     ...(address !== undefined && { address }),
     ...(memoryRequestBytes > 0 && { memoryRequestBytes }),
     ...(failure !== undefined && { failure }),
+    ...(state === 'starting' && failure !== undefined && waitsForNode(pod) && { waitsForNode: true }),
   };
 }
 
@@ -216,7 +218,7 @@ function waitingFor(pod: Pod): Failure | undefined {
   return undefined;
 }
 
-/** Whether a start waits for a node, which autoscalers may be adding: its timeout stands still meanwhile. */
+/** Whether a start waits for a node, which an autoscaler may be adding. */
 export function waitsForNode(pod: Pod): boolean {
   return pod.spec?.nodeName === undefined && pod.status?.phase !== 'Failed' && !isTerminating(pod);
 }
