@@ -87,6 +87,8 @@ export const specialiseEventSchema = z.discriminatedUnion('event', [
     event: z.literal('fetched'),
     elapsedMs: z.number(),
     cached: z.boolean(),
+    /** Of the files that it starts from: bytes that were on the disk and not in memory. */
+    coldBytes: z.number().optional(),
     sizeBytes: z.number(),
     identity: modelIdentitySchema,
   }),

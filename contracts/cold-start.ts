@@ -51,6 +51,11 @@ export const coldStartSchema = z.object({
   demanded: z.boolean(),
   /** True when the model's bytes were in the cache of the replica that took it. */
   cached: z.boolean(),
+  /**
+   * Bytes of the model that had to be read from the disk before they could be used, although they were in the cache
+   * folder: a cold page cache, a class of its own. Absent where they were in memory.
+   */
+  coldBytes: z.number().optional(),
   outcome: z.enum(['running', 'answered', 'ready', 'failed']),
   phasesMs: z.partialRecord(z.enum(COLD_START_PHASES), z.number()),
   totalMs: z.number(),

@@ -30,6 +30,7 @@ interface Running {
   /** Controller's time minus the runtime's `elapsedMs`, taken at its first event. */
   runtimeZeroMs: number | undefined;
   cached: boolean;
+  coldBytes: number;
   outcome: ColdStart['outcome'];
   /** From the arrival of the oldest request to the first byte of the replica's first answer. */
   answeredInMs: number | undefined;
@@ -54,6 +55,7 @@ export class ColdStartLog {
       endsMs: new Map([['decided', begin.decidedAtMs]]),
       runtimeZeroMs: undefined,
       cached: false,
+      coldBytes: 0,
       outcome: 'running',
       answeredInMs: undefined,
       error: undefined,
@@ -85,6 +87,7 @@ export class ColdStartLog {
       if (start.begin.via === 'standby') this.mark(replica, 'claimed', atMs);
     } else if (event.event === 'fetched') {
       start.cached = event.cached;
+      start.coldBytes = event.coldBytes ?? 0;
       this.mark(replica, 'fetched', atMs);
     } else if (event.event === 'created' || event.event === 'warmed') {
       this.mark(replica, event.event, atMs);
@@ -171,6 +174,7 @@ function toRecord(start: Running): ColdStart {
     via: begin.via,
     demanded: begin.queuedForMs !== undefined,
     cached: start.cached,
+    ...(start.coldBytes > 0 && { coldBytes: start.coldBytes }),
     outcome: start.outcome,
     phasesMs,
     totalMs: start.answeredInMs ?? endMs - beganAtMs,

@@ -5,7 +5,8 @@
  */
 export type Parts = Buffer[];
 
-function varint(value: number): Buffer {
+/** Of the two's complement of 64 bits. */
+export function varint(value: number | bigint): Buffer {
   const bytes: number[] = [];
   let rest = BigInt.asUintN(64, BigInt(value));
   while (rest > 0x7fn) {
@@ -16,20 +17,24 @@ function varint(value: number): Buffer {
   return Buffer.from(bytes);
 }
 
-const tag = (field: number, wireType: number): Buffer => varint(field * 8 + wireType);
+export const fieldTag = (field: number, wireType: number): Buffer => varint(field * 8 + wireType);
 
 /** int32, int64, bool or enum. */
-export const integer = (field: number, value: number): Parts => [tag(field, 0), varint(value)];
+export const integer = (field: number, value: number): Parts => [fieldTag(field, 0), varint(value)];
 
 /** 32-bit float. */
 export function float(field: number, value: number): Parts {
   const bytes = Buffer.alloc(4);
   bytes.writeFloatLE(value);
-  return [tag(field, 5), bytes];
+  return [fieldTag(field, 5), bytes];
 }
 
 /** Raw bytes. */
-export const bytes = (field: number, value: Buffer): Parts => [tag(field, 2), varint(value.length), value];
+export const bytes = (field: number, value: Buffer): Parts => [
+  fieldTag(field, 2),
+  varint(value.length),
+  value,
+];
 
 /** UTF-8 text. */
 export const text = (field: number, value: string): Parts => bytes(field, Buffer.from(value, 'utf8'));
@@ -37,5 +42,5 @@ export const text = (field: number, value: string): Parts => bytes(field, Buffer
 /** An embedded message. */
 export function message(field: number, parts: Parts): Parts {
   const sizeBytes = parts.reduce((sum, part) => sum + part.length, 0);
-  return [tag(field, 2), varint(sizeBytes), ...parts];
+  return [fieldTag(field, 2), varint(sizeBytes), ...parts];
 }

@@ -13,10 +13,12 @@ import {
 } from './waiting-list.ts';
 
 export interface InstancePoolOptions {
-  /** Of every instance that is made here. */
+  /** Of every instance, until another one takes its place. */
   plan: SessionPlan;
-  /** The first instance was made by a quicker plan, and is replaced once it has answered. */
-  provisional: boolean;
+  /** Asked once, behind the first answer, for a plan that runs faster; then every instance is replaced. Must not reject. */
+  settle?: (() => Promise<SessionPlan | undefined>) | undefined;
+  /** Every instance is of the settled plan now. */
+  onSettled?: (() => void) | undefined;
   /** Instances wanted; `first` is one of them. */
   size: number;
   waiting: WaitingLimits;
@@ -26,14 +28,12 @@ export interface InstancePoolOptions {
   onTrouble: (error: PilotlightError) => void;
   /** No instance is left and none could be made: the model can't serve any more. */
   onBroken: (error: PilotlightError) => void;
-  /** What a provisional instance is still good for once it serves no more; it ends when this is over. Must not reject. */
-  onDismissed?: ((instance: Instance) => Promise<void>) | undefined;
   onInference?: (queuedMs: number, computeMs: number, inputs: readonly Tensor[]) => void;
 }
 
 /** Attempts to replace lost instances without a successful run in between, before the pool is called broken. */
 const MAX_REPLACEMENTS_IN_A_ROW = 3;
-/** A provisional instance that nobody calls is replaced after this: a request that was expected has gone elsewhere. */
+/** Where nobody calls, settling begins after this: a request that was expected has gone elsewhere. */
 const SETTLE_AFTER_MS = 1_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -49,8 +49,7 @@ export class InstancePool {
   readonly #waiting: WaitingList;
   /** Workers that end once ONNX Runtime lets go of them. */
   readonly #leaving = new Set<Promise<void>>();
-  /** Serves until an instance of the settled plan is there. */
-  #provisional: Instance | undefined;
+  #plan: SessionPlan;
   readonly #answered = Promise.withResolvers<void>();
   #making = 0;
   #replacementsInARow = 0;
@@ -59,7 +58,7 @@ export class InstancePool {
   constructor(first: Instance, options: InstancePoolOptions) {
     this.#options = options;
     this.#waiting = new WaitingList(options.waiting);
-    if (options.provisional) this.#provisional = first;
+    this.#plan = options.plan;
     this.#adopt(first);
   }
 
@@ -74,7 +73,7 @@ export class InstancePool {
 
   /**
    * Makes instances up to the wanted number one after the other, from `spares` first. Then, behind the first answer,
-   * one that takes the place of a provisional instance, which goes when it is idle.
+   * ones of the settled plan, each in the place of an older one, which goes when it is idle.
    */
   async grow(spares: Instance[]): Promise<void> {
     const make = (): Promise<boolean> => this.#make(spares.shift() ?? new Instance());
@@ -82,12 +81,23 @@ export class InstancePool {
       while (this.#all.size + this.#making < this.#options.size && this.#closed === undefined) {
         if (!(await make())) return;
       }
-      if (this.#provisional === undefined) return;
+      if (this.#options.settle === undefined) return;
       const waited = setTimeout(() => this.#answered.resolve(), SETTLE_AFTER_MS);
       await this.#answered.promise;
       clearTimeout(waited);
-      if (this.#closed !== undefined || this.#provisional === undefined) return;
-      if (await make()) this.#dismissProvisional();
+      if (this.#closed !== undefined) return;
+      const plan = await this.#options.settle();
+      if (plan === undefined || this.#closed !== undefined) return;
+      const before = this.#plan;
+      this.#plan = plan;
+      for (const outdated of [...this.#all]) {
+        if (!(await make())) {
+          this.#plan = before;
+          return;
+        }
+        this.#dismiss(outdated);
+      }
+      this.#options.onSettled?.();
     } finally {
       for (const spare of spares) this.#retire(spare);
     }
@@ -155,6 +165,7 @@ export class InstancePool {
     const { inputs } = call;
     const run = instance.run(inputs, call.outputs).then((result) => {
       this.#replacementsInARow = 0;
+      this.#answered.resolve();
       this.#options.onInference?.(queuedMs, result.computeMs, inputs);
       return result;
     });
@@ -189,21 +200,11 @@ export class InstancePool {
     this.#free(instance);
   }
 
-  #dismissProvisional(): void {
-    const provisional = this.#provisional;
-    this.#provisional = undefined;
-    if (provisional === undefined || !this.#all.delete(provisional)) return;
-    const index = this.#idle.indexOf(provisional);
+  #dismiss(instance: Instance): void {
+    if (!this.#all.delete(instance)) return;
+    const index = this.#idle.indexOf(instance);
     if (index !== -1) this.#idle.splice(index, 1);
-    const { onDismissed } = this.#options;
-    if (onDismissed === undefined) this.#retire(provisional);
-    else this.#leave(this.#lastUse(provisional, onDismissed));
-  }
-
-  async #lastUse(instance: Instance, use: (instance: Instance) => Promise<void>): Promise<void> {
-    await instance.whenIdle();
-    if (this.#closed === undefined && !instance.lost) await use(instance);
-    await instance.retire();
+    this.#retire(instance);
   }
 
   #free(instance: Instance): void {
@@ -232,7 +233,6 @@ export class InstancePool {
 
   #replace(instance: Instance, error: PilotlightError): void {
     if (!this.#all.delete(instance) || this.#closed !== undefined) return;
-    if (instance === this.#provisional) this.#provisional = undefined;
     const index = this.#idle.indexOf(instance);
     if (index !== -1) this.#idle.splice(index, 1);
     this.#options.onTrouble(error);
@@ -247,7 +247,7 @@ export class InstancePool {
   async #make(instance: Instance): Promise<boolean> {
     this.#making += 1;
     try {
-      await instance.create(this.#options.plan);
+      await instance.create(this.#plan);
     } catch (error) {
       this.#making -= 1;
       this.#retire(instance);

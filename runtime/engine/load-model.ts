@@ -1,13 +1,15 @@
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
 import type { LoadedModel } from '../ports.ts';
-import type { CompiledGraphs } from './compiled-graphs.ts';
 import type { Instance, SessionMetadata } from './instance.ts';
 import { InstancePool } from './instance-pool.ts';
-import { doesNotFit, fittingInstances } from './memory-fit.ts';
+import { anonymousBytes, doesNotFit, fittingInstances, type MemoryNeed } from './memory-fit.ts';
+import type { ModelForms } from './model-forms.ts';
 import type { ProcessLimits } from './process-limits.ts';
-import { compilePlan, planSessions, type SessionPlan, type SessionPlans } from './session-options.ts';
+import { quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
+import { markUnusable, Settling } from './settling.ts';
 import { signatureOf } from './signature.ts';
+import { findStart, plainStart, type StartingPoint } from './starting-point.ts';
 import { warmUpInputs } from './warm-up-input.ts';
 import type { WorkerReserve } from './worker-reserve.ts';
 
@@ -32,8 +34,10 @@ export interface LoadModelOptions {
   signal: AbortSignal;
   observer: LoadObserver;
   hangGraceMs?: number;
-  /** Where graphs are kept that were optimised before; absent: each start begins with the model as it is. */
-  compiled?: CompiledGraphs | undefined;
+  /** Where forms of the model are kept that start faster; absent: each start begins with the model as it is. */
+  forms?: ModelForms | undefined;
+  /** What `findStart` has found; loading gives its lease back. The model as it is when absent. */
+  start?: StartingPoint | undefined;
 }
 
 /** What goes on while a model loads and serves; nothing is awaited. */
@@ -42,8 +46,10 @@ export interface LoadObserver {
   warmed: (warmUpMs: number) => void;
   /** The made-up run was left out or failed: not a failure of the model. */
   warmUpSkipped: (reason: string) => void;
-  /** The optimised graph could not be kept for the next start. */
+  /** A form of the model that starts faster could not be made or used; it is served as well as it can be. */
   notCompiled?: (reason: string) => void;
+  /** Every instance has the session that runs fastest now. */
+  settled?: (kind: StartingPoint['kind']) => void;
   /** An instance was lost or could not be made; the model serves on. */
   trouble: (error: PilotlightError) => void;
   /** No instance is left: the model serves no more. */
@@ -54,6 +60,8 @@ export interface LoadObserver {
 export interface ModelHandle extends LoadedModel {
   /** Ends the workers; what waits is rejected with `reason`. */
   close(reason: PilotlightError): Promise<void>;
+  /** Ends what goes on behind the answers, and gives leases back; serves on from what is mapped. Idempotent. */
+  letGo(): Promise<void>;
 }
 
 const DEFAULT_HANG_GRACE_MS = 30_000;
@@ -63,97 +71,162 @@ const WAITING_BYTES = 512 * 1024 * 1024;
 
 /**
  * Creates the sessions of a model. Resolves as soon as the first instance serves; further ones are made
- * behind it, and calls wait for the first until then.
+ * behind it, and calls wait for the first until then. Behind the first answer better forms of the model are made and
+ * served from.
  *
  * @throws PilotlightError with a `model-*` code; the signal's reason when it is aborted.
  */
 export async function loadModel(options: LoadModelOptions): Promise<ModelHandle> {
-  const { signal, observer } = options;
-  signal.throwIfAborted();
-  const compiledPath = await options.compiled?.find(options.files);
-  const plans = planSessions({ ...options, compiledPath }, options.sizeBytes);
-  const need = {
-    sizeBytes: options.sizeBytes,
-    mapped: plans.settled.mapped,
-    instances: options.instances,
-    residentBytes: process.memoryUsage.rss(),
-    limitBytes: options.limits.memoryBytes,
-  };
-  const fitting = fittingInstances(need);
-  if (fitting < (options.instancesWanted ? options.instances : 1)) throw doesNotFit(need);
+  const { signal, observer, forms } = options;
+  const given = options.start ?? plainStart(options);
   const first = options.reserve.take();
-  // Nobody waits for a model that is warmed ahead; and for a while the first session and the settled one need room
-  // side by side.
-  const oneMore = { ...need, instances: fitting + 1 };
-  const quick = !options.warmUp && fittingInstances(oneMore) > fitting;
+  let holding = given;
   try {
-    const { metadata, provisional, isUnusable } = await createFirst(first, plans, quick, signal);
-    if (isUnusable && compiledPath !== undefined) void options.compiled?.remove(options.files);
-    // For a while there are three sessions: the one that answered, the settled one, and the one that is saved.
-    const hasRoom = fittingInstances({ ...need, instances: fitting + 2 }) > fitting + 1;
-    const isToCompile = options.compiled !== undefined && compiledPath === undefined && hasRoom;
-    observer.created(metadata.createMs);
-    const signature = signatureOf(metadata.inputs, metadata.outputs);
+    signal.throwIfAborted();
+    const made = await createFirst(first, given, options, (next) => {
+      holding = next;
+    });
+    observer.created(made.metadata.createMs);
+    const signature = signatureOf(made.metadata.inputs, made.metadata.outputs);
     if (options.warmUp) await unlessAborted(warmUp(first, warmUpInputs(signature), observer), signal);
+    const settling =
+      forms === undefined
+        ? undefined
+        : new Settling({
+            forms,
+            start: made.start,
+            sizeBytes: options.sizeBytes,
+            freeBytes: () => options.limits.memoryBytes - anonymousBytes(),
+            onNotCompiled: (reason) => observer.notCompiled?.(reason),
+          });
+    const settle = async (): Promise<SessionPlan | undefined> => {
+      const better = await settling?.settle();
+      const next = better ?? made.start;
+      const plan = settledPlan(next, options);
+      const isBetter = next.kind !== made.start.kind || !isSame(plan, made.plan);
+      // For a while the old session and the new one need room side by side.
+      if (!isBetter || fittingInstances(needOf(plan, made.fitting + 1, options)) <= made.fitting) {
+        await better?.release();
+        return undefined;
+      }
+      if (better !== undefined) {
+        const before = holding;
+        holding = better;
+        await before.release();
+        // The optimised form starts as fast and runs faster; the model itself is there to make another.
+        if (before.kind === 'external') await forms?.evict('external');
+      }
+      return plan;
+    };
     const pool = new InstancePool(first, {
-      plan: plans.settled,
-      provisional,
-      size: fitting,
-      waiting: { maxCalls: fitting * WAITING_CALLS_PER_INSTANCE, maxBytes: WAITING_BYTES },
+      plan: made.plan,
+      settle,
+      onSettled: () => observer.settled?.(holding.kind),
+      size: made.fitting,
+      waiting: { maxCalls: made.fitting * WAITING_CALLS_PER_INSTANCE, maxBytes: WAITING_BYTES },
       hangGraceMs: options.hangGraceMs ?? DEFAULT_HANG_GRACE_MS,
       onTrouble: observer.trouble,
       onBroken: observer.broken,
       onInference: observer.inference,
-      onDismissed: isToCompile ? (instance) => compile(instance, options) : undefined,
     });
     void pool.grow(options.reserve.takeAll());
+    const letGo = async (): Promise<void> => {
+      await settling?.stop();
+      await holding.release();
+    };
     return {
       name: options.name,
       versions: options.versions,
       signature,
-      capacity: options.containerConcurrency ?? fitting,
+      capacity: options.containerConcurrency ?? made.fitting,
       sizeBytes: options.sizeBytes,
       infer: (call) => pool.infer(call),
-      close: (reason) => pool.close(reason),
+      close: async (reason) => {
+        const letting = letGo();
+        await pool.close(reason);
+        await letting;
+      },
+      letGo,
     };
   } catch (error) {
     // Not awaited: a thread that hangs in ONNX Runtime ends when it returns, or with the process.
     void first.retire();
+    await holding.release();
     throw error;
   }
 }
 
-/** A plan that is only quick may fail where the settled one doesn't: some graphs need to be optimised to run at all. */
-async function createFirst(
-  instance: Instance,
-  plans: SessionPlans,
-  quick: boolean,
-  signal: AbortSignal,
-): Promise<{ metadata: SessionMetadata; provisional: boolean; isUnusable: boolean }> {
-  const create = (plan: SessionPlan): Promise<SessionMetadata> =>
-    unlessAborted(instance.create(plan), signal);
-  if (!quick) return { metadata: await create(plans.settled), provisional: false, isUnusable: false };
-  try {
-    return { metadata: await create(plans.first), provisional: true, isUnusable: false };
-  } catch (error) {
-    if (signal.aborted || instance.lost) throw error;
-    return { metadata: await create(plans.settled), provisional: false, isUnusable: true };
-  }
+interface FirstSession {
+  metadata: SessionMetadata;
+  plan: SessionPlan;
+  start: StartingPoint;
+  /** Instances that there is room for. */
+  fitting: number;
 }
 
 /**
- * Saves the optimised graph for the next start, in a worker that serves no more. What can't be compiled or kept
- * costs nothing but that start's time.
+ * The session that is there soonest. What can't be loaded is taken out and the next best tried, down to the model as
+ * it is; and a graph may have to be optimised to run at all.
+ *
+ * @throws PilotlightError of the last try; `model-out-of-memory` before one that would not fit
  */
-async function compile(instance: Instance, options: LoadModelOptions): Promise<void> {
-  try {
-    await options.compiled?.add(options.files, options.sizeBytes, async (graphPath) => {
-      await instance.create(compilePlan(options, graphPath));
-    });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    options.observer.notCompiled?.(reason);
+async function createFirst(
+  instance: Instance,
+  given: StartingPoint,
+  options: LoadModelOptions,
+  onNext: (start: StartingPoint) => void,
+): Promise<FirstSession> {
+  const { signal, forms, warmUp: isWarmedAhead } = options;
+  const isCompiled = (kind: StartingPoint['kind']): boolean => kind === 'optimised' || kind === 'prepacked';
+  let start = given;
+  // Nobody waits for a model that is warmed ahead.
+  let isQuick = !isWarmedAhead || isCompiled(start.kind);
+  for (;;) {
+    const plan = isQuick ? quickPlan(start, options) : settledPlan(start, options);
+    const need = needOf(plan, options.instances, options);
+    const fitting = fittingInstances(need);
+    if (fitting < (options.instancesWanted ? options.instances : 1)) throw doesNotFit(need);
+    try {
+      const metadata = await unlessAborted(instance.create(plan), signal);
+      return { metadata, plan, start, fitting };
+    } catch (error) {
+      if (signal.aborted || instance.lost) throw error;
+      if (start.kind === 'plain' || forms === undefined) {
+        if (!isQuick) throw error;
+        isQuick = false;
+        continue;
+      }
+      const reason = error instanceof Error ? error.message : String(error);
+      options.observer.notCompiled?.(`its ${start.kind} form could not be loaded: ${reason}`);
+      start = await insteadOf(start, forms, options);
+      isQuick = !isWarmedAhead || isCompiled(start.kind);
+      onNext(start);
+    }
   }
+}
+
+/** What to start from after a form that can't be loaded: damaged ones go and are made again. */
+async function insteadOf(
+  failed: StartingPoint,
+  forms: ModelForms,
+  options: LoadModelOptions,
+): Promise<StartingPoint> {
+  await failed.release();
+  if (failed.kind === 'plain') return failed;
+  await forms.remove(failed.kind).catch(() => undefined);
+  if (failed.kind !== 'external') return findStart(options, forms, () => undefined);
+  // Nothing is at fault with its files, they were just looked at: ONNX Runtime wants these weights inside.
+  await markUnusable(forms, 'external').catch(() => undefined);
+  return plainStart(options);
+}
+
+function needOf({ mapped }: SessionPlan, instances: number, options: LoadModelOptions): MemoryNeed {
+  const { sizeBytes, limits } = options;
+  return { sizeBytes, mapped, instances, residentBytes: anonymousBytes(), limitBytes: limits.memoryBytes };
+}
+
+function isSame(left: SessionPlan, right: SessionPlan): boolean {
+  return JSON.stringify(left) === JSON.stringify(right);
 }
 
 async function warmUp(

@@ -1,11 +1,13 @@
 import type { SpecialiseEvent } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { planThreads } from '../core/threads.ts';
-import { CompiledGraphs } from '../engine/compiled-graphs.ts';
 import { type LoadObserver, loadModel, type ModelHandle, unlessAborted } from '../engine/load-model.ts';
+import { ModelForms } from '../engine/model-forms.ts';
 import type { ProcessLimits } from '../engine/process-limits.ts';
+import { findStart, readStartAhead, type StartingPoint } from '../engine/starting-point.ts';
 import type { WorkerReserve } from '../engine/worker-reserve.ts';
 import type { OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
+import { DEFAULT_STORAGE_LIMITS } from '../storage/storage-types.ts';
 import { doing, type LoadOrder, type LoadPhase } from './load-order.ts';
 
 /** Files on this machine's disk, and the lease that keeps them there. */
@@ -60,10 +62,17 @@ export async function bringUp(
     context.onOpening(opening);
     const opened = await unlessAborted(opening, signal);
     context.onFiles(opened);
+    const cacheBytes = context.cacheMaxBytes ?? DEFAULT_STORAGE_LIMITS.cacheBytes;
+    const forms = new ModelForms({ cacheDir: context.cacheDir, cacheBytes }, opened.contentKey);
+    const start = await unlessAborted(
+      prepareStart(opened, forms, observer, signal, (release) => context.onFiles({ release })),
+      signal,
+    );
     context.tell({
       event: 'fetched',
       elapsedMs: context.elapsedMs(),
       cached: opened.fromCache,
+      coldBytes: start.coldBytes,
       sizeBytes: opened.sizeBytes,
       identity: opened.identity,
     });
@@ -80,7 +89,8 @@ export async function bringUp(
       warmUp: order.warmUp === 'run',
       limits: context.limits,
       reserve: context.reserve,
-      compiled: new CompiledGraphs(context.cacheDir),
+      forms,
+      start: start.point,
       signal,
       observer: {
         ...observer,
@@ -90,10 +100,40 @@ export async function bringUp(
         },
       },
     });
-    return { model, files: opened };
+    const files = {
+      release: () =>
+        releaseBoth(
+          () => model.letGo(),
+          () => opened.release(),
+        ),
+    };
+    return { model, files };
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The files to start from, in the page cache. */
+async function prepareStart(
+  opened: OpenedModel,
+  forms: ModelForms,
+  observer: LoadObserver,
+  signal: AbortSignal,
+  onLeased: (release: () => Promise<void>) => void,
+): Promise<{ point: StartingPoint; coldBytes: number }> {
+  const point = await findStart(opened, forms, (reason) => observer.notCompiled?.(`external: ${reason}`));
+  onLeased(() =>
+    releaseBoth(
+      () => point.release(),
+      () => opened.release(),
+    ),
+  );
+  return { point, coldBytes: await readStartAhead(point, signal) };
+}
+
+async function releaseBoth(one: () => Promise<void>, other: () => Promise<void>): Promise<void> {
+  await one();
+  await other();
 }
 
 function openOptions(order: LoadOrder, context: BringUpContext, signal: AbortSignal): OpenModelOptions {

@@ -19,6 +19,8 @@ export interface FetchFileOptions {
   sha256?: string | undefined;
   /** Bytes of this file that are on disk, what an earlier try left included. */
   onProgress?: ((bytesDone: number) => void) | undefined;
+  /** Bytes that are on disk without a gap from the start. Not checked yet: the digest may still be wrong. */
+  onPrefix?: ((prefixBytes: number) => void) | undefined;
   random?: () => number;
 }
 
@@ -84,7 +86,7 @@ class FileFetch {
 
   async run(): Promise<number> {
     const { sizeBytes } = this.options.file;
-    this.options.onProgress?.(this.part.bytesDone);
+    this.tell();
     if (sizeBytes === 0) return 0;
     if (sizeBytes === undefined) return this.whole(undefined);
     const stop = new AbortController();
@@ -112,6 +114,11 @@ class FileFetch {
       throw fault;
     }
     return sizeBytes;
+  }
+
+  private tell(): void {
+    this.options.onProgress?.(this.part.bytesDone);
+    this.options.onPrefix?.(this.part.prefixBytes);
   }
 
   /** One connection's work: chunk after chunk until nothing is left to take. */
@@ -165,6 +172,7 @@ class FileFetch {
       ready = undefined;
       try {
         await this.part.restart();
+        this.options.onPrefix?.(0);
         const expected = file.sizeBytes ?? answer.totalBytes;
         refuseLarge(expected, source.label, limits);
         size = 0;
@@ -202,7 +210,7 @@ class FileFetch {
       this.fetchedBytes += written;
       if (this.resumable && written >= PROGRESS_BYTES) this.failuresInARow = 0;
       onBytes(written);
-      this.options.onProgress?.(this.part.bytesDone);
+      this.tell();
     };
     try {
       for await (const chunk of bytesOf(answer, this.options.source.label, signal)) {

@@ -1,13 +1,13 @@
-import { randomUUID } from 'node:crypto';
-import { readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { type ModelIdentity, modelIdentitySchema } from '../../contracts/admin.ts';
-import { makeFolder, onCacheDisk } from './cache-disk.ts';
+import { onCacheDisk } from './cache-disk.ts';
 import { CacheLock, isLocked } from './cache-lock.ts';
-import { canSyncLater, clearUnsynced, isUnsynced, markUnsynced, syncAll } from './durability.ts';
-import { CacheFullError, systemCode } from './errors.ts';
-import { isPresent, PresenceFile } from './presence-file.ts';
+import { isUnsynced } from './durability.ts';
+import { CacheFullError } from './errors.ts';
+import { FormCache } from './form-cache.ts';
+import { LeasedEntries, namesIn } from './leased-entries.ts';
 
 const manifestSchema = z.object({
   format: z.literal(1),
@@ -49,19 +49,17 @@ export interface LeasedModel {
 export class ModelCache {
   readonly dir: string;
   private readonly nowMs: () => number;
+  private readonly entries: LeasedEntries;
 
   constructor(dir: string, nowMs: () => number = Date.now) {
     this.dir = dir;
     this.nowMs = nowMs;
+    this.entries = new LeasedEntries(dir, nowMs);
   }
 
   /** Makes the folder. @throws CacheNotWritableError, CacheFullError */
   async prepare(): Promise<void> {
-    await onCacheDisk(this.dir, async () => {
-      for (const name of ['entries', 'partial', 'locks', 'leases', 'trash']) {
-        await makeFolder(join(this.dir, name));
-      }
-    });
+    await this.entries.prepare(['partial', 'locks']);
   }
 
   tryLock(key: string): Promise<CacheLock | undefined> {
@@ -74,17 +72,16 @@ export class ModelCache {
 
   /**
    * The published model of that key with a lease on it, or undefined. A damaged one (a file missing, or of
-   * another size) is thrown away. The lease is taken before the look, so an evictor that looks at leases after
-   * moving the entry away either sees it or is seen. A cache that cannot be written is read without lease.
+   * another size) is thrown away. The lease is taken before the look. A cache that cannot be written is read without lease.
    */
   async lease(key: string): Promise<LeasedModel | undefined> {
-    const entry = join(this.dir, 'entries', key);
+    const entry = this.entries.pathOf(key);
     if (!(await exists(entry))) return undefined;
-    const lease = await this.takeLease(key);
+    const lease = await this.entries.lease(key);
     const manifest = await this.intact(entry);
     if (manifest === undefined) {
       await lease?.remove();
-      await this.discard(entry);
+      await this.entries.discard(entry);
       return undefined;
     }
     const now = new Date(this.nowMs());
@@ -103,46 +100,26 @@ export class ModelCache {
    */
   async publish(partialKey: string, key: string, manifest: Omit<Manifest, 'format'>): Promise<boolean> {
     const partial = this.partialFolder(partialKey);
-    const entry = join(this.dir, 'entries', key);
     return onCacheDisk(this.dir, async () => {
       await rm(join(partial, 'ranges'), { recursive: true, force: true });
       await removeOthers(join(partial, 'files'), new Set(manifest.identity.files.map((file) => file.path)));
       const text = JSON.stringify({ format: 1, ...manifest } satisfies Manifest);
-      const manifestPath = join(partial, 'manifest.json');
-      await writeFile(manifestPath, text);
-      const paths = [
-        manifestPath,
-        ...manifest.identity.files.map((file) => join(partial, 'files', file.path)),
-      ];
-      const later = await canSyncLater(this.dir);
-      if (later) await markUnsynced(partial);
-      else await syncAll(paths);
-      for (let attempt = 0; attempt < 3; attempt += 1) {
-        try {
-          await rename(partial, entry);
-          if (later) this.syncLater(entry, manifest.identity);
-          else await syncAll([dirname(entry)]);
-          return true;
-        } catch (error) {
-          const code = systemCode(error);
-          if (code === 'ENOENT') return false;
-          if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
-          if ((await this.intact(entry)) !== undefined) {
-            await this.discard(partial);
-            return true;
-          }
-          await this.discard(entry);
-        }
-      }
-      return false;
+      await writeFile(join(partial, 'manifest.json'), text);
+      const files = ['manifest.json', ...manifest.identity.files.map((file) => join('files', file.path))];
+      return this.entries.publish(
+        partial,
+        key,
+        files,
+        async (entry) => (await this.intact(entry)) !== undefined,
+      );
     });
   }
 
   /** All published models that are whole by their manifest; sizes are not compared here. */
   async list(): Promise<CachedModel[]> {
     const models: CachedModel[] = [];
-    for (const key of await namesIn(join(this.dir, 'entries'))) {
-      const path = join(this.dir, 'entries', key, 'manifest.json');
+    for (const key of await this.entries.keys()) {
+      const path = join(this.entries.pathOf(key), 'manifest.json');
       const manifest = await readManifest(path);
       const times = await stat(path).catch(() => undefined);
       if (manifest === undefined || times === undefined) continue;
@@ -155,7 +132,8 @@ export class ModelCache {
 
   /**
    * Makes room for `neededBytes` more: below the bound of the cache and within the free space of the disk.
-   * Abandoned fetches go first, then the least recently used models that nobody leases.
+   * Abandoned fetches go first, then the least recently used forms of models (they can be made again), then models;
+   * never what somebody leases.
    *
    * @param keepPartial the fetch that asks
    * @throws CacheFullError when all that may go is gone and it is still too little
@@ -166,7 +144,7 @@ export class ModelCache {
         `the model needs ${neededBytes} bytes and the cache ${this.dir} is limited to ${cacheBytes}; raise its limit`,
       );
     }
-    await this.emptyTrash();
+    await this.entries.emptyTrash();
     const models = (await this.list()).sort((a, b) => a.lastUsedAtMs - b.lastUsedAtMs);
     const partials: { path: string; key: string; sizeBytes: number }[] = [];
     for (const key of await namesIn(join(this.dir, 'partial'))) {
@@ -174,22 +152,29 @@ export class ModelCache {
       const path = this.partialFolder(key);
       partials.push({ path, key, sizeBytes: await folderBytes(path) });
     }
-    let usedBytes = sum(models.map((model) => model.sizeBytes)) + sum(partials.map((one) => one.sizeBytes));
+    const forms = new FormCache(this.dir, this.nowMs);
+    const otherForms = await forms.list();
+    let usedBytes = sum([...models, ...partials, ...otherForms].map(({ sizeBytes }) => sizeBytes));
     const enough = async () =>
       usedBytes + neededBytes <= cacheBytes &&
-      (await this.freeBytes()) >= neededBytes - (await folderBytes(this.partialFolder(keepPartial), true));
+      (await this.entries.freeBytes()) >=
+        neededBytes - (await folderBytes(this.partialFolder(keepPartial), true));
     for (const partial of partials) {
       if (await enough()) return;
       if (await isLocked(join(this.dir, 'locks'), partial.key, this.nowMs())) continue;
-      await this.discard(partial.path);
+      await this.entries.discard(partial.path);
       usedBytes -= partial.sizeBytes;
+    }
+    for (const form of otherForms) {
+      if (await enough()) return;
+      if (await forms.evict(form.key)) usedBytes -= form.sizeBytes;
     }
     for (const model of models) {
       if (await enough()) return;
-      if (await this.evict(model.key)) usedBytes -= model.sizeBytes;
+      if (await this.entries.evict(model.key)) usedBytes -= model.sizeBytes;
     }
     if (await enough()) return;
-    const free = await this.freeBytes();
+    const free = await this.entries.freeBytes();
     throw new CacheFullError(
       `no room for ${neededBytes} bytes in the model cache ${this.dir}: ${usedBytes} of ${cacheBytes} bytes are taken by models in use, ${free} bytes are free on the disk; raise the limit, or give it a larger volume`,
     );
@@ -197,53 +182,7 @@ export class ModelCache {
 
   /** Throws away what a fetch has brought; only for the holder of its lock. */
   async discardPartial(key: string): Promise<void> {
-    await this.discard(this.partialFolder(key));
-  }
-
-  /** Moved away first and put back if somebody has taken a lease meanwhile. True when it is gone. */
-  private async evict(key: string): Promise<boolean> {
-    if (await this.isLeased(key)) return false;
-    const entry = join(this.dir, 'entries', key);
-    const away = join(this.dir, 'trash', `${key}.${randomUUID()}`);
-    try {
-      await rename(entry, away);
-    } catch {
-      return false;
-    }
-    if (
-      (await this.isLeased(key)) &&
-      (await rename(away, entry).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return false;
-    await rm(away, { recursive: true, force: true });
-    await rm(join(this.dir, 'leases', key), { recursive: true, force: true });
-    return true;
-  }
-
-  private async isLeased(key: string): Promise<boolean> {
-    const folder = join(this.dir, 'leases', key);
-    for (const name of await namesIn(folder)) {
-      if (await isPresent(join(folder, name), this.nowMs())) return true;
-      await rm(join(folder, name), { force: true });
-    }
-    return false;
-  }
-
-  private async takeLease(key: string): Promise<PresenceFile | undefined> {
-    const folder = join(this.dir, 'leases', key);
-    for (let attempt = 0; attempt < 3; attempt += 1) {
-      try {
-        await makeFolder(folder);
-        return await PresenceFile.create(join(folder, randomUUID()));
-      } catch (error) {
-        // ENOENT: an evictor removed the folder in between.
-        if (systemCode(error) !== 'ENOENT') return undefined;
-      }
-    }
-    return undefined;
+    await this.entries.discard(this.partialFolder(key));
   }
 
   /** The manifest when every file is there with its size. */
@@ -256,47 +195,16 @@ export class ModelCache {
     }
     return manifest;
   }
-
-  /** Behind the caller's back; an entry that the disk would not take is thrown away. */
-  private syncLater(entry: string, identity: ModelIdentity): void {
-    const files = identity.files.map((file) => join(entry, 'files', file.path));
-    syncAll([...files, join(entry, 'manifest.json'), entry, dirname(entry)])
-      .then(() => clearUnsynced(entry))
-      // ENOENT: evicted meanwhile. Anything else is the disk's refusal.
-      .catch((error: unknown) => (systemCode(error) === 'ENOENT' ? undefined : this.discard(entry)))
-      .catch(() => undefined);
-  }
-
-  /** By a rename, so that nobody sees half of it. Open files live on until they are closed. */
-  private async discard(path: string): Promise<void> {
-    const away = join(this.dir, 'trash', randomUUID());
-    try {
-      await rename(path, away);
-      await rm(away, { recursive: true, force: true });
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') await onCacheDisk(this.dir, () => Promise.reject(error));
-    }
-  }
-
-  /** What a killed process was about to delete. A minute's age keeps clear of those at work now. */
-  private async emptyTrash(): Promise<void> {
-    for (const name of await namesIn(join(this.dir, 'trash'))) {
-      const path = join(this.dir, 'trash', name);
-      const found = await stat(path).catch(() => undefined);
-      if (found !== undefined && this.nowMs() - found.ctimeMs > 60_000)
-        await rm(path, { recursive: true, force: true });
-    }
-  }
-
-  private async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.dir);
-    return bavail * bsize;
-  }
 }
 
 /** Models in a cache folder, for whoever chooses where a model starts; empty when there is no such folder. */
 export async function listCached(cacheDir: string): Promise<CachedModel[]> {
   return new ModelCache(cacheDir).list();
+}
+
+/** Bytes that forms of models may take: what the models leave of the cache's bound. */
+export async function bytesForForms(cacheDir: string, cacheBytes: number): Promise<number> {
+  return cacheBytes - sum((await listCached(cacheDir)).map(({ sizeBytes }) => sizeBytes));
 }
 
 async function readManifest(path: string): Promise<Manifest | undefined> {
@@ -312,10 +220,6 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  return readdir(folder).catch(() => []);
 }
 
 async function filesBelow(folder: string): Promise<string[]> {

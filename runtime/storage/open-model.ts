@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import type { ModelIdentity } from '../../contracts/admin.ts';
 import type { StorageAccess } from '../../contracts/storage-access.ts';
 import { InvalidModelUriError, ModelNotFoundError, ModelUnreachableError } from './errors.ts';
+import type { ExternaliseOutcome } from './externalise-file.ts';
+import { entryKey } from './identity.ts';
 import { openLocal } from './open-local.ts';
 import { openRemote } from './open-remote.ts';
-import { readAhead } from './read-ahead.ts';
 import { Secrets } from './secrets.ts';
 import { openSource } from './sources/open-source.ts';
 import { DEFAULT_STORAGE_LIMITS, type FetchProgress, type StorageLimits } from './storage-types.ts';
@@ -40,6 +41,10 @@ export interface OpenedModel {
   sizeBytes: number;
   /** `files[0]` is the `.onnx` file. */
   identity: ModelIdentity;
+  /** The same for the same content from the same place: what forms of the model are kept under. */
+  contentKey: string;
+  /** Set when the model arrived with weights inside: whether they were put outside on the way. */
+  externalised: ExternaliseOutcome | undefined;
   /** True when no byte was fetched for this call. */
   fromCache: boolean;
   /** How long openModel took, waiting for another process that fetched it included. */
@@ -76,12 +81,13 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
     signal.throwIfAborted();
     if (uri.scheme === 'file') {
       const local = await openLocal({ path: uri.path, sha256, version, identity, limits, signal });
-      await readAheadAll(local.files, signal);
-      return opened({ ...local, fromCache: true, startedAtMs, release: () => Promise.resolve() });
+      const contentKey = entryKey(`file:${uri.path}`, local.identity);
+      const release = () => Promise.resolve();
+      return opened({ ...local, contentKey, externalised: undefined, fromCache: true, startedAtMs, release });
     }
     const environment = options.environment ?? process.env;
     const { source, origin } = openSource(uri, options.credentials ?? {}, environment, limits, secrets);
-    const { leased, fetchedBytes } = await openRemote({
+    const { leased, contentKey, fetchedBytes, externalised } = await openRemote({
       source,
       uri: label,
       origin,
@@ -95,10 +101,11 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
     });
     const files = leased.identity.files.map((file) => join(leased.folder, file.path));
     const release = () => leased.release();
-    if (fetchedBytes === 0) await readAheadAll(files, signal);
     if (signal.aborted) await release();
     signal.throwIfAborted();
-    return opened({ files, identity: leased.identity, fromCache: fetchedBytes === 0, startedAtMs, release });
+    const { identity: found } = leased;
+    const fromCache = fetchedBytes === 0;
+    return opened({ files, identity: found, contentKey, externalised, fromCache, startedAtMs, release });
   } catch (error) {
     signal.throwIfAborted();
     throw secrets.hideIn(error);
@@ -110,11 +117,13 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
 function opened(parts: {
   files: string[];
   identity: ModelIdentity;
+  contentKey: string;
+  externalised: ExternaliseOutcome | undefined;
   fromCache: boolean;
   startedAtMs: number;
   release: () => Promise<void>;
 }): OpenedModel {
-  const { files, identity, fromCache, release } = parts;
+  const { files, identity, contentKey, externalised, fromCache, release } = parts;
   const [modelPath] = files;
   if (modelPath === undefined) throw new ModelNotFoundError('the cache entry of the model holds no file');
   return {
@@ -122,17 +131,12 @@ function opened(parts: {
     files,
     sizeBytes: identity.files.reduce((sum, file) => sum + file.sizeBytes, 0),
     identity,
+    contentKey,
+    externalised,
     fromCache,
     fetchMs: performance.now() - parts.startedAtMs,
     release,
   };
-}
-
-/** An optimisation: what goes wrong here shows where the file is used. */
-async function readAheadAll(files: readonly string[], signal: AbortSignal): Promise<void> {
-  for (const file of files) {
-    await readAhead(file, process.availableMemory(), signal).catch(() => undefined);
-  }
 }
 
 function chosenDigest(inUri: string | undefined, options: OpenModelOptions): string | undefined {

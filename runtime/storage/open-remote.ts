@@ -10,6 +10,8 @@ import {
   ModelTooLargeError,
 } from './errors.ts';
 import { externalFilesOf, refuseShort, resolveExternal } from './external-files.ts';
+import { ArrivingForm } from './external-form.ts';
+import type { ExternaliseOutcome } from './externalise-file.ts';
 import { fetchFile } from './fetch-file.ts';
 import {
   checkIdentity,
@@ -40,6 +42,15 @@ export interface RemoteRequest {
   onProgress: ((progress: FetchProgress) => void) | undefined;
 }
 
+export interface OpenedRemote {
+  leased: LeasedModel;
+  /** See `OpenedModel.contentKey`. */
+  contentKey: string;
+  fetchedBytes: number;
+  /** What became of the model's weights while it arrived; undefined when it didn't, or had none inside. */
+  externalised: ExternaliseOutcome | undefined;
+}
+
 /** What is to be fetched: the model, and how to find what lies beside it. */
 interface Target {
   model: StoredFile;
@@ -49,18 +60,16 @@ interface Target {
 }
 
 /** A model from a store: from the cache where it is there, else fetched into it by just one process. */
-export async function openRemote(
-  request: RemoteRequest,
-): Promise<{ leased: LeasedModel; fetchedBytes: number }> {
+export async function openRemote(request: RemoteRequest): Promise<OpenedRemote> {
   const cache = new ModelCache(request.cacheDir);
   if (request.identity !== undefined) {
     checkIdentity(request.identity);
     const leased = await cache.lease(entryKey(request.origin, request.identity));
-    if (leased !== undefined) return { leased, fetchedBytes: 0 };
+    if (leased !== undefined) return fromCache(request, leased);
     return new RemoteModel(request, cache, pinnedTarget(request.identity)).open();
   }
   const known = await byDigest(cache, request.sha256);
-  if (known !== undefined) return { leased: known, fetchedBytes: 0 };
+  if (known !== undefined) return fromCache(request, known);
   try {
     return await new RemoteModel(request, cache, await resolveTarget(request)).open();
   } catch (error) {
@@ -68,6 +77,11 @@ export async function openRemote(
     if (!(error instanceof ModelChangedError)) throw error;
     return new RemoteModel(request, cache, await resolveTarget(request)).open();
   }
+}
+
+function fromCache({ origin }: RemoteRequest, leased: LeasedModel): OpenedRemote {
+  const contentKey = entryKey(origin, leased.identity);
+  return { leased, contentKey, fetchedBytes: 0, externalised: undefined };
 }
 
 /** A digest says all about a model in one file, wherever it comes from: no need to ask the store. */
@@ -118,6 +132,7 @@ class RemoteModel {
   private readonly cache: ModelCache;
   private readonly target: Target;
   private fetchedBytes = 0;
+  private externalised: ExternaliseOutcome | undefined;
   private readonly progress = new Map<string, { done: number; total: number }>();
 
   constructor(request: RemoteRequest, cache: ModelCache, target: Target) {
@@ -127,13 +142,13 @@ class RemoteModel {
   }
 
   /** Fetches, or waits for the process that does; takes over where that one dies. */
-  async open(): Promise<{ leased: LeasedModel; fetchedBytes: number }> {
+  async open(): Promise<OpenedRemote> {
     const { signal, origin } = this.request;
     const key = fetchKey(origin, fileIdentity(this.target.model));
     for (let waitMs = 10; ; waitMs = Math.min(200, waitMs * 1.5)) {
       signal.throwIfAborted();
       const ready = await this.published();
-      if (ready !== undefined) return { leased: ready, fetchedBytes: this.fetchedBytes };
+      if (ready !== undefined) return this.opened(ready);
       await this.cache.prepare();
       const lock = await this.cache.tryLock(key);
       if (lock === undefined) {
@@ -143,7 +158,7 @@ class RemoteModel {
       try {
         // Between the look above and the lock another process may have finished.
         const leased = (await this.published()) ?? (await this.fetchAndPublish(key));
-        if (leased !== undefined) return { leased, fetchedBytes: this.fetchedBytes };
+        if (leased !== undefined) return this.opened(leased);
       } catch (error) {
         // Complete and useless: kept, it would only take room.
         if (error instanceof ModelNotOnnxError || error instanceof ModelLayoutError)
@@ -153,6 +168,11 @@ class RemoteModel {
         await lock.release();
       }
     }
+  }
+
+  private opened(leased: LeasedModel): OpenedRemote {
+    const { fetchedBytes, externalised } = this;
+    return { ...fromCache(this.request, leased), fetchedBytes, externalised };
   }
 
   /** A published entry of exactly this content: model and external files, the latter as the store has them now. */
@@ -183,12 +203,36 @@ class RemoteModel {
   }
 
   private async fetchAndPublish(key: string): Promise<LeasedModel | undefined> {
-    const { limits, source, sha256, uri, origin } = this.request;
+    const { limits, sha256, origin, cacheDir } = this.request;
     const { model, pinned } = this.target;
     await this.makeRoom(key, model.sizeBytes ?? 0);
     const digest = pinned?.files[0]?.sha256 ?? sha256;
-    const modelBytes = await this.fetch(key, model, digest);
+    const alone = entryKey(origin, { files: [fileIdentity(model, digest)] });
     const fullPath = join(this.cache.partialFolder(key), 'files', model.path);
+    const arriving = await ArrivingForm.begin({ cacheDir, ...limits }, alone, fullPath, model.sizeBytes);
+    try {
+      const modelBytes = await this.fetch(key, model, digest, (prefixBytes) =>
+        arriving?.advance(prefixBytes),
+      );
+      const entry = await this.publishWith(key, modelBytes, digest, fullPath);
+      if (entry === undefined) return undefined;
+      // Of a model that has files of its own outside, the form would be another one.
+      if (entry === alone) this.externalised = await arriving?.finish(modelBytes);
+      return await this.cache.lease(entry);
+    } finally {
+      await arriving?.abandon();
+    }
+  }
+
+  /** The model is there: fetches what it keeps outside. @returns the key of the published entry */
+  private async publishWith(
+    key: string,
+    modelBytes: number,
+    digest: string | undefined,
+    fullPath: string,
+  ): Promise<string | undefined> {
+    const { limits, source, uri, origin } = this.request;
+    const { model } = this.target;
     const external = await externalFilesOf(fullPath, model.path, source.label);
     const weights = await resolveExternal(external, (path) => this.target.find(path), source.label);
     const totalBytes = weights.reduce((sum, file) => sum + (file.sizeBytes ?? 0), modelBytes);
@@ -206,8 +250,7 @@ class RemoteModel {
     });
     const identity = { files: [fileIdentity({ ...model, sizeBytes: modelBytes }, digest), ...files] };
     const entry = entryKey(origin, identity);
-    if (!(await this.cache.publish(key, entry, { uri, origin, identity }))) return undefined;
-    return this.cache.lease(entry);
+    return (await this.cache.publish(key, entry, { uri, origin, identity })) ? entry : undefined;
   }
 
   /** Big files one after the other with all connections each; small ones side by side with one each. */
@@ -235,7 +278,12 @@ class RemoteModel {
     await this.cache.makeRoom(neededBytes, this.request.limits.cacheBytes, key);
   }
 
-  private async fetch(key: string, file: StoredFile, sha256: string | undefined): Promise<number> {
+  private async fetch(
+    key: string,
+    file: StoredFile,
+    sha256: string | undefined,
+    onPrefix?: (prefixBytes: number) => void,
+  ): Promise<number> {
     const partial = this.cache.partialFolder(key);
     const name = createHash('sha256').update(file.path).digest('hex').slice(0, 32);
     const { sizeBytes, fetchedBytes } = await fetchFile({
@@ -249,6 +297,7 @@ class RemoteModel {
       signal: this.request.signal,
       sha256,
       onProgress: (bytesDone) => this.report(file, bytesDone),
+      onPrefix,
     });
     this.fetchedBytes += fetchedBytes;
     return sizeBytes;

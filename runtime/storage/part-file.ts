@@ -66,6 +66,12 @@ export class PartFile {
     return this.ranges;
   }
 
+  /** Bytes that are there without a gap from the start. */
+  get prefixBytes(): number {
+    const [first] = this.ranges;
+    return first?.first === 0 ? first.last + 1 : 0;
+  }
+
   get bytesDone(): number {
     return countBytes(this.ranges);
   }

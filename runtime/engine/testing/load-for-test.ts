@@ -50,6 +50,7 @@ export class EngineBench {
         trouble: tell('trouble'),
         broken: tell('broken'),
         inference: tell('inference'),
+        settled: tell('settled'),
       },
       ...options,
     });
