@@ -71,10 +71,15 @@ async function differenceOf(
   const tensors = warmUpInputs(signatureOf(inputs, outputs));
   if (tensors === undefined) return undefined;
   const feeds = Object.fromEntries(tensors.map((tensor) => [tensor.name, tensorToOrt(tensor)]));
-  const run = async (session: OnnxRuntime.InferenceSession): Promise<Record<string, OrtOutput>> =>
-    (await session.run(feeds as OnnxRuntime.InferenceSession.FeedsType, [...session.outputNames], {
-      logSeverityLevel: LOG_NOTHING_BELOW_FATAL,
-    })) as unknown as Record<string, OrtOutput>;
+  const run = async (session: OnnxRuntime.InferenceSession): Promise<Record<string, OrtOutput>> => {
+    const quiet = { logSeverityLevel: LOG_NOTHING_BELOW_FATAL } as const;
+    const results: unknown = await session.run(
+      feeds as OnnxRuntime.InferenceSession.FeedsType,
+      [...session.outputNames],
+      quiet,
+    );
+    return results as Record<string, OrtOutput>;
+  };
   let expected: Record<string, OrtOutput>;
   try {
     expected = await run(before);

@@ -90,7 +90,7 @@ export class InstancePool {
       if (plan === undefined || this.#closed !== undefined) return;
       const before = this.#plan;
       this.#plan = plan;
-      for (const outdated of [...this.#all]) {
+      for (const outdated of Array.from(this.#all)) {
         if (!(await make())) {
           this.#plan = before;
           return;

@@ -68,8 +68,8 @@ const ELEMENT_BYTES: Partial<Record<OnnxType, number>> = {
 const anyTensor = fc
   .record({
     type: fc.constantFrom(...(Object.keys(ELEMENT_BYTES) as OnnxType[])),
-    rows: fc.integer({ min: 1, max: 40 }),
-    columns: fc.integer({ min: 1, max: 400 }),
+    rows: fc.integer({ min: 1, max: 12 }),
+    columns: fc.integer({ min: 1, max: 300 }),
     layout: fc.constantFrom('raw' as const, 'typed' as const, 'unpacked' as const),
     seed: fc.integer(),
   })
@@ -82,8 +82,8 @@ const anyTensor = fc
 
 const anyModel = fc
   .record({
-    own: fc.array(anyTensor, { maxLength: 6 }),
-    inner: fc.array(anyTensor, { maxLength: 3 }),
+    own: fc.array(anyTensor, { maxLength: 4 }),
+    inner: fc.array(anyTensor, { maxLength: 2 }),
     constant: anyTensor,
   })
   .map(({ own, inner, constant }): OnnxModel => {
@@ -187,10 +187,17 @@ test('every tensor that is moved has its bytes in the weights file, whichever fi
       for (const [name, data] of moved)
         expect(data.equals(all.get(name) ?? Buffer.alloc(0)), name).toBe(true);
       for (const [name, data] of all) {
-        if (data.length >= 128 * 1024) expect([...moved.keys()]).toContain(name);
+        if (
+          data.length >= 64 * 1024 ||
+          (data.length >= 4096 &&
+            model.initializers?.some(
+              ({ name: own, layout, type }) => own === name && layout === 'raw' && type !== 'INT64',
+            ) === true)
+        )
+          expect([...moved.keys()]).toContain(name);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
 });
 
@@ -200,7 +207,7 @@ test('where the chunks end makes no difference', () => {
       const file = encodeOnnx(model);
       expect(externalise(file, borders)).toEqual(externalise(file));
     }),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
 });
 
