@@ -10,7 +10,9 @@ export function trimMemory(): void {
   // Flags are of the whole process: another thread that does the same now may have taken this one back again, and then
   // there is no `gc`; the memory stays until V8 collects by itself.
   setFlagsFromString('--expose-gc');
-  const collect = process.getBuiltinModule('node:vm').runInNewContext('globalThis.gc') as CollectGarbage | undefined;
+  const collect = process.getBuiltinModule('node:vm').runInNewContext('globalThis.gc') as
+    | CollectGarbage
+    | undefined;
   // V8 takes compiled code only under the flags that it was compiled with: what is imported from now on, in any
   // thread, would be compiled anew each time.
   setFlagsFromString('--no-expose-gc');

@@ -19,7 +19,7 @@ export interface Externalised {
 export class NotExternalisable extends Error {}
 
 /** Smaller tensors stay in the graph: shapes and axes are needed there when ONNX Runtime infers shapes. */
-export const MOVE_FROM_BYTES = 4096;
+const MOVE_FROM_BYTES = 4096;
 /** Larger shape-like tensors, which ONNX Runtime refuses to infer from when they lie outside. */
 const MOVE_INT64_FROM_BYTES = 64 * 1024;
 /** A page, so that each tensor can be mapped by itself; for larger ones a page of any kernel. */
