@@ -43,7 +43,11 @@ export const controlImage: ImageProgram = {
 
 export const runtimeImage: ImageProgram = {
   name: 'runtime',
-  starts: { main: 'images/launch/runtime.ts', worker: 'runtime/engine/worker.ts' },
+  starts: {
+    main: 'images/launch/runtime.ts',
+    worker: 'runtime/engine/worker.ts',
+    'compile-child': 'runtime/engine/compile-child.ts',
+  },
   mains: [],
   packages: ['onnxruntime-node', 'onnxruntime-common'],
   bundledPackages: ['pino-pretty'],
