@@ -8,6 +8,7 @@ import { toTable, writeResults } from './report.ts';
 /** Loaded when it is run: none of them pays for the imports of another. */
 const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }>>> = {
   'cold-start': () => import('./cold-start.ts'),
+  'cold-start-sizes': () => import('./cold-start-sizes.ts'),
   warm: () => import('./warm.ts'),
   queue: () => import('./queue.ts'),
   scale: () => import('./scale.ts'),
@@ -23,14 +24,14 @@ async function list(): Promise<string> {
   const lines = await Promise.all(
     Object.entries(BENCHMARKS).map(async ([name, load]) => {
       const { benchmark } = await load();
-      return `  ${name.padEnd(12)}${benchmark.summary}`;
+      return `  ${name.padEnd(18)}${benchmark.summary}`;
     }),
   );
   return [
     'Usage: node bench/main.ts NAME [--no-gate] [--quick] [--results DIR]',
     '',
     ...lines,
-    `  ${'all'.padEnd(12)}all of them, one after the other`,
+    `  ${'all'.padEnd(18)}all of them, one after the other`,
     '',
     '  --no-gate      exit with 0 even where a goal is not met',
     '  --quick        a tenth of the rounds, to see that it runs',

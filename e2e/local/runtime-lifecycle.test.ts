@@ -457,7 +457,8 @@ test('SIGTERM ends a runtime that waits for a store', async () => {
 
 test('SIGTERM ends a runtime inside ONNX Runtime, creating a session', async () => {
   const uri = modelUri('large.onnx', chainOfSize(400e6));
-  const runtime = await standby();
+  // Without room for its weights outside the graph, which would be mapped in milliseconds.
+  const runtime = await standby('--cache-max-bytes', '1000');
   runtime.specialise(claimOf(uri)).catch(() => undefined);
   await waitFor('the files', () => runtime.status('VmRSS') > 200e6);
   expect(await endsQuickly(runtime, 'SIGTERM')).toBe(0);

@@ -22,6 +22,8 @@ type CompiledKind = 'optimised' | 'prepacked';
 
 /** How often to look whether another process has finished the same form. */
 const OTHER_PROCESS_POLL_MS = 500;
+/** A process that is killed is gone within milliseconds; nobody who leaves is kept by one that isn't. */
+const STOP_LIMIT_MS = 500;
 /** A process with ONNX Runtime and nothing else. */
 const PROCESS_BYTES = 100e6;
 /**
@@ -55,10 +57,11 @@ export class Settling {
     }
   }
 
-  /** Gives up what is being made; resolves when its process is gone. */
+  /** Gives up what is being made; resolves when its process is gone, or has been told to go for a while. */
   async stop(): Promise<void> {
     this.#stopped.abort();
-    await this.#process?.stop();
+    if (this.#process === undefined) return;
+    await Promise.race([this.#process.stop(), delay(STOP_LIMIT_MS, undefined, { ref: false })]);
   }
 
   async #settle(): Promise<StartingPoint | undefined> {

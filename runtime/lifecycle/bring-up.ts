@@ -29,6 +29,9 @@ export interface BringUpContext {
   onFiles: (files: LoadedFiles) => void;
 }
 
+/** Smaller models are there in milliseconds as they are; making other forms of them costs half a second of a core. */
+const WORTH_FORMS_BYTES = 1024 ** 2;
+
 /** Loading this is left until a model is wanted; a standby does it as soon as its ports listen. */
 const importStorage = (): Promise<typeof import('../storage/open-model.ts')> =>
   import('../storage/open-model.ts');
@@ -63,7 +66,10 @@ export async function bringUp(
     const opened = await unlessAborted(opening, signal);
     context.onFiles(opened);
     const cacheBytes = context.cacheMaxBytes ?? DEFAULT_STORAGE_LIMITS.cacheBytes;
-    const forms = new ModelForms({ cacheDir: context.cacheDir, cacheBytes }, opened.contentKey);
+    const forms =
+      opened.sizeBytes < WORTH_FORMS_BYTES
+        ? undefined
+        : new ModelForms({ cacheDir: context.cacheDir, cacheBytes }, opened.contentKey);
     const start = await unlessAborted(
       prepareStart(opened, forms, observer, signal, (release) => context.onFiles({ release })),
       signal,
@@ -116,7 +122,7 @@ export async function bringUp(
 /** The files to start from, in the page cache. */
 async function prepareStart(
   opened: OpenedModel,
-  forms: ModelForms,
+  forms: ModelForms | undefined,
   observer: LoadObserver,
   signal: AbortSignal,
   onLeased: (release: () => Promise<void>) => void,
