@@ -38,6 +38,12 @@ export async function installKnative(cluster: Cluster): Promise<void> {
   await step('Knative Serving installed', () => applyKnative(cluster, objects), 'half a minute');
 }
 
+/** As the module is pinned, such as `v0.42.2`. */
+export async function knativeVersion(): Promise<string> {
+  const root = await moduleSources('knative-controller', 'knative.dev/serving');
+  return root.slice(root.lastIndexOf('@') + 1);
+}
+
 async function readManifests(): Promise<KnativeObject[]> {
   const texts: string[] = [];
   for (const [goModule, folder] of MANIFESTS) {
