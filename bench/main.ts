@@ -14,6 +14,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }
   scale: () => import('./scale.ts'),
   runtime: () => import('./runtime.ts'),
   kubernetes: () => import('./kubernetes.ts'),
+  json: () => import('./json.ts'),
 };
 
 enableCompileCache();

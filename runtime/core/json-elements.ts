@@ -1,6 +1,6 @@
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { JsonCursor } from './json-cursor.ts';
-import { NumberRun } from './json-number-run.ts';
+import { type IntegerTarget, NumberRun } from './json-number-run.ts';
 import { type Datatype, shown, type TensorData } from './tensor.ts';
 
 const QUOTE = 0x22;
@@ -146,17 +146,12 @@ export function runReader(
     case 'INT8':
     case 'INT16':
     case 'INT32': {
-      const integers = data as Int32Array;
       const [least, most] = INTEGER_RANGES[datatype];
+      const integers: IntegerTarget = { data: data as IntegerTarget['data'], offset: 0, least, most };
       return (index, room) => {
-        const taken = cursor.readRun(run, room, false);
-        for (let at = 0; at < taken; at++) {
-          const value = values[at] as number;
-          if (!Number.isInteger(value)) badNumber(target, index + at, value, 'is not a whole number');
-          if (value < least || value > most) badRange(target, index + at, value);
-          integers[index + at] = value;
-        }
-        return taken;
+        integers.offset = index;
+        // What doesn't fit it leaves to the reader of single elements, which says why.
+        return cursor.readIntegerRun(run, room, integers);
       };
     }
   }

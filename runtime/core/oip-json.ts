@@ -148,7 +148,7 @@ function readDataOrPass(cursor: JsonCursor, draft: InputDraft, limits: TensorLim
   if (cursor.peek() === 0x6e && cursor.acceptLiteral('null')) return;
   if (name === undefined || shape === undefined || datatype === undefined) {
     draft.dataPosition = cursor.position;
-    cursor.skipValue();
+    if (!cursor.skipFlatArray()) cursor.skipValue();
     return;
   }
   refuseHalfInJson(datatype, name);
