@@ -125,7 +125,7 @@ export function waitsForOf(
 
 function misfitsOf(context: EngineContext, entry: ServiceEntry): readonly string[] | undefined {
   const target = targetOf(entry.revisions ?? []);
-  if (target === undefined || entry.settings.origin === 'container') return undefined;
+  if (target === undefined) return undefined;
   return fitOf(context, entry, target).misfits;
 }
 

@@ -194,6 +194,54 @@ describe('a pod that has ended', () => {
   });
 });
 
+describe('a container of a user that has ended', () => {
+  const ended = (exitCode: number, afterSeconds: number, started = false, reason = 'Error'): Status => ({
+    phase: 'Failed',
+    containerStatuses: [
+      {
+        name: 'container',
+        image: 'a',
+        imageID: '',
+        ready: false,
+        restartCount: 0,
+        started,
+        state: {
+          terminated: {
+            reason,
+            exitCode,
+            startedAt: '2026-11-24T14:00:00Z',
+            finishedAt: new Date(Date.UTC(2026, 10, 24, 14, 0, afterSeconds)).toISOString(),
+          },
+        },
+      },
+    ],
+  });
+  /** Its start timeout is the default one. */
+  const TIMEOUT_SECONDS = 120;
+
+  it.each([
+    [0, 'Completed'],
+    [137, 'Error'],
+    [143, 'Error'],
+  ])('on demand, with %i, at its start timeout was not ready in time', (exitCode, reason) => {
+    const status = ended(exitCode, TIMEOUT_SECONDS, false, reason);
+    expect(observePod(withStatus(foreign, status), undefined).failure).toEqual({
+      code: 'StartupProbeFailed',
+      message: `container "container" was not ready within its start timeout: its startup probe did not succeed (exit code ${exitCode})`,
+    });
+  });
+
+  it.each<[string, Pod, Status, string]>([
+    ['by itself', foreign, ended(3, TIMEOUT_SECONDS), 'Error'],
+    ['by itself and in good order', foreign, ended(0, 5, false, 'Completed'), 'Completed'],
+    ['once it had started', foreign, ended(137, TIMEOUT_SECONDS, true), 'Error'],
+    ['for memory', foreign, ended(137, TIMEOUT_SECONDS, false, 'OOMKilled'), 'OOMKilled'],
+    ['of our own image', own, ended(137, TIMEOUT_SECONDS), 'Error'],
+  ])('%s is told as it is', (_how, pod, status, code) => {
+    expect(observePod(withStatus(pod, status), undefined).failure?.code).toBe(code);
+  });
+});
+
 describe('a pod that has to go', () => {
   it('is draining once it is being deleted, and holds no slot', () => {
     const pod = withStatus(ofPool, UP, { deletionTimestamp: '2026-11-24T00:00:00Z' });

@@ -1,4 +1,4 @@
-import type { V1ContainerStatus, V1Node } from '@kubernetes/client-node';
+import type { V1ContainerStateTerminated, V1ContainerStatus, V1Node } from '@kubernetes/client-node';
 import type { RuntimeState } from '../../../../contracts/admin.ts';
 import { parseQuantity } from '../../../../crds/quantities.ts';
 import type { ObservedReplica } from '../../../ports.ts';
@@ -179,7 +179,7 @@ function endOf(pod: Pod): Failure | undefined {
   const disruption = conditionOf(pod, 'DisruptionTarget');
   if (disruption?.status === 'True' && disruption.reason !== undefined)
     return { code: disruption.reason, message: disruption.message ?? disruption.reason };
-  for (const { name, state } of statusesOf(pod)) {
+  for (const { name, state, started } of statusesOf(pod)) {
     const ended = state?.terminated;
     if (ended === undefined) continue;
     const code = ended.reason ?? 'Error';
@@ -187,6 +187,10 @@ function endOf(pod: Pod): Failure | undefined {
       ended.signal === undefined || ended.signal === 0
         ? `exit code ${ended.exitCode}`
         : `signal ${ended.signal}`;
+    if (isStartupProbeOver(pod, name, started, ended)) {
+      const why = `container "${name}" was not ready within its start timeout: its startup probe did not succeed (${how})`;
+      return { code: 'StartupProbeFailed', message: why };
+    }
     const said = ended.message === undefined || ended.message === '' ? '' : `: ${ended.message.trim()}`;
     return {
       code,
@@ -194,6 +198,32 @@ function endOf(pod: Pod): Failure | undefined {
     };
   }
   return { code: phase, message: `the pod has ended (${phase})` };
+}
+
+/** Exit codes of a process that the kubelet ended: in its own good order, by SIGTERM, by SIGKILL. */
+const ENDED_ON_DEMAND = new Set([0, 137, 143]);
+/** The API server keeps times to the second. */
+const TIME_ROUNDING_MS = 1_000;
+
+/**
+ * Whether the kubelet has ended a container because its startup probe didn't succeed, which no status says: such a
+ * container never counted as started, was ended on demand, and not before the probe had failed as often as it may.
+ */
+function isStartupProbeOver(
+  pod: Pod,
+  name: string,
+  started: boolean | undefined,
+  ended: Wire<V1ContainerStateTerminated>,
+): boolean {
+  const { startupProbe } = pod.spec?.containers.find((one) => one.name === name) ?? {};
+  if (startupProbe === undefined || started === true || originOf(pod.metadata?.labels) !== 'container')
+    return false;
+  const isOrdinary = ended.reason === undefined || ended.reason === 'Error' || ended.reason === 'Completed';
+  if (!isOrdinary || !ENDED_ON_DEMAND.has(ended.exitCode)) return false;
+  // Kubernetes' own defaults. The first try comes at once, so 3 tries 10 s apart have failed after 20 s.
+  const { initialDelaySeconds = 0, periodSeconds = 10, failureThreshold = 3 } = startupProbe;
+  const leastMs = (initialDelaySeconds + (failureThreshold - 1) * periodSeconds) * 1_000 - TIME_ROUNDING_MS;
+  return Date.parse(ended.finishedAt ?? '') - Date.parse(ended.startedAt ?? '') >= leastMs;
 }
 
 /** Waiting reasons of a start that goes as it should. */

@@ -270,6 +270,27 @@ describe('a user’s container', () => {
     });
   });
 
+  it('has its start timeout to become ready, by the kubelet’s clock', () => {
+    const readinessProbe = {
+      httpGet: { path: '/ok', port: 1 },
+      initialDelaySeconds: 5,
+      successThreshold: 2,
+      periodSeconds: 10,
+    };
+    expect(container({ readinessProbe }).spec?.containers[0]).toMatchObject({
+      readinessProbe,
+      startupProbe: {
+        httpGet: { path: '/ok', port: 1 },
+        periodSeconds: 1,
+        failureThreshold: 120,
+        terminationGracePeriodSeconds: 1,
+      },
+    });
+    const [{ startupProbe } = {}] = container({ readinessProbe }).spec?.containers ?? [];
+    expect(startupProbe).not.toHaveProperty('initialDelaySeconds');
+    expect(startupProbe).not.toHaveProperty('successThreshold');
+  });
+
   it('keeps its own probes, command, mounts and PORT', () => {
     const own = {
       name: 'app',

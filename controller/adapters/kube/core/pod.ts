@@ -132,7 +132,7 @@ export function replicaPod(template: ReplicaTemplate, context: PodContext, podNa
         fields: spec,
         container:
           spec.model === undefined
-            ? userContainer(spec.containers[0], context)
+            ? userContainer(spec.containers[0], spec.scaling.startTimeoutMs, context)
             : runtimeContainer(spec.model, context, mounted),
         volumes: spec.model === undefined ? [] : runtimeVolumes({ kind: 'emptyDir' }, context, mounted),
         isRuntime: spec.model !== undefined,
@@ -157,7 +157,6 @@ const CARRIED = [
   'workingDir',
   'imagePullPolicy',
   'livenessProbe',
-  'startupProbe',
   'lifecycle',
   'volumeMounts',
   'volumeDevices',
@@ -170,11 +169,15 @@ const CARRIED = [
  * The user's container. It keeps the user and the file system of its image, which only its author knows; that it
  * doesn't run as root is for the image or `securityContext.runAsUser` to see to.
  */
-function userContainer(own: UserContainer, { settings }: PodContext): Container {
+function userContainer(own: UserContainer, startTimeoutMs: number, { settings }: PodContext): Container {
   const carried: Record<string, unknown> = {};
   for (const name of CARRIED) if (own[name] !== undefined) carried[name] = own[name];
   const { containerPort = SERVING_PORT, name: portName = 'http', protocol = 'TCP' } = own.ports[0] ?? {};
   const env = declaredEnv(own.env);
+  const readinessProbe: Record<string, unknown> = own.readinessProbe ?? {
+    tcpSocket: { port: containerPort },
+    periodSeconds: 1,
+  };
   const container = {
     ...carried,
     name: own.name ?? 'container',
@@ -189,10 +192,30 @@ function userContainer(own: UserContainer, { settings }: PodContext): Container 
     resources: resourcesOf(own.resources, settings.runtimeResources),
     securityContext: containerSecurity(own.securityContext),
     // A cold start waits for this one, so it is asked as often as a kubelet asks.
-    readinessProbe: own.readinessProbe ?? { tcpSocket: { port: containerPort }, periodSeconds: 1 },
+    readinessProbe,
+    startupProbe: own.startupProbe ?? startupProbe(readinessProbe, startTimeoutMs),
   };
   // What the manifest says of probes, mounts and the like is the API server's to check.
   return container;
+}
+
+/**
+ * Ends a container that has not become ready within the start timeout, which begins when its process runs: an image
+ * may be pulled and a node be added for as long as that takes. A thing for the kubelet, which sees to it whether or
+ * not a controller is there.
+ */
+function startupProbe(
+  readinessProbe: Record<string, unknown>,
+  startTimeoutMs: number,
+): Record<string, unknown> {
+  const { initialDelaySeconds: _delay, successThreshold: _successes, ...asked } = readinessProbe;
+  return {
+    ...asked,
+    periodSeconds: 1,
+    failureThreshold: Math.max(1, Math.ceil(startTimeoutMs / 1_000)),
+    // It has not served anybody, so there is nothing to be finished.
+    terminationGracePeriodSeconds: 1,
+  };
 }
 
 function ourLabels(origin: 'standby' | 'runtime' | 'container'): Record<string, string> {
