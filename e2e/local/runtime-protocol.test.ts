@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type GrpcClient, openGrpcClient } from '../../runtime/server/grpc/test-grpc-client.ts';
+import { type GrpcClient, loadProtocol, openGrpcClient } from '../../runtime/server/grpc/test-grpc-client.ts';
 import {
   call,
   callHttp2,
@@ -19,6 +20,9 @@ import { addition } from '../models/onnx-models.ts';
 import type { OnnxModel, OnnxType } from '../models/onnx-writer.ts';
 import { writeOnnxFile } from '../models/onnx-writer.ts';
 import { type RuntimeProcess, startRuntime, startStandby } from './testing/runtime-process.ts';
+
+/** Broken requests of each kind; by hand more of them: FUZZ_ROUNDS=100000. */
+const FUZZ_ROUNDS = Number(process.env['FUZZ_ROUNDS'] ?? 3000);
 
 /** A value of each kind that is easily lost: extremes, NaN, infinities, negative zero, text beyond ASCII. */
 interface Case {
@@ -362,12 +366,84 @@ describe('a running runtime with a model of every datatype', () => {
       clearTimeout(tired);
     };
     const lanes = Array.from({ length: 64 }, async (_, lane) => {
-      for (let index = lane; index < 3000; index += 64) await send(index);
+      for (let index = lane; index < FUZZ_ROUNDS; index += 64) await send(index);
     });
     await Promise.all(lanes);
     const answer = await call(runtime.port, INFER, { body: jsonBody() });
     expect(answer.status).toBe(200);
     expect((await call(runtime.port, '/v2/health/ready')).json()).toEqual({ ready: true, live: true });
+    expect(runtime.child.exitCode).toBe(null);
+  });
+
+  test('is healthy after thousands of gRPC messages that are none, or nearly', async () => {
+    const root = await loadProtocol();
+    const type = root.lookupType('inference.ModelInferRequest');
+    const message = type.encode(
+      type.fromObject({
+        modelName: 'all',
+        inputs: CASES.map(({ datatype, field, typed }) => ({
+          name: `in_${datatype}`,
+          datatype,
+          shape: ['4'],
+          contents: { [field]: typed },
+        })),
+      }),
+    );
+    const good = Buffer.from(message.finish());
+    const draw = (limit: number): number => randomBytes(4).readUInt32LE() % limit;
+    const makers = [
+      () => randomBytes(draw(200)),
+      () => {
+        const broken = Buffer.from(good);
+        for (let turn = 0; turn < 3; turn++) broken[draw(broken.length)] = draw(256);
+        return broken;
+      },
+      () => good.subarray(0, draw(good.length)),
+    ];
+    const paths = [
+      'inference.GRPCInferenceService/ModelInfer',
+      'inference.GRPCInferenceService/ModelStreamInfer',
+      'inference.GRPCInferenceService/ModelConfig',
+      'grpc.health.v1.Health/Check',
+      'grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+    ];
+    const session = connect(`http://127.0.0.1:${runtime.grpcPort}`);
+    const statuses = new Set<string>();
+    const send = async (index: number): Promise<void> => {
+      const body = makers[index % makers.length]?.() ?? Buffer.alloc(0);
+      const head = Buffer.alloc(5);
+      // Now and then a length or a flag that isn't true.
+      head.writeUInt32BE(index % 7 === 0 ? draw(2 ** 32 - 1) : body.length, 1);
+      if (index % 11 === 0) head.writeUInt8(draw(256), 0);
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': `/${paths[draw(paths.length)]}`,
+        'content-type': 'application/grpc',
+        'grpc-encoding': 'gzip',
+      });
+      const note = (headers: object): void => {
+        const found = (headers as Record<string, unknown>)['grpc-status'];
+        if (found !== undefined) statuses.add(String(found));
+      };
+      stream
+        .on('response', note)
+        .on('trailers', note)
+        .on('error', () => undefined)
+        .resume();
+      stream.end(Buffer.concat([head, body]));
+      if (!stream.closed) await once(stream, 'close');
+    };
+    await Promise.all(
+      Array.from({ length: 32 }, async (_, lane) => {
+        for (let index = lane; index < FUZZ_ROUNDS; index += 32) await send(index);
+      }),
+    );
+    session.close();
+    // What is broken is a mistake of the caller, never one of ours (INTERNAL, UNKNOWN).
+    expect([...statuses]).not.toContain('13');
+    expect([...statuses]).not.toContain('2');
+    expect(statuses).toContain('3');
+    expect(await grpc.ask('ServerReady', {})).toEqual({ ready: true });
     expect(runtime.child.exitCode).toBe(null);
   });
 });
