@@ -77,12 +77,13 @@ test('a model that arrives in parallel ranges is there with its weights outside 
 
 test('broken connections make no difference', async () => {
   let broken = 0;
-  const breaking = ({ request, response, serve }: Turn): void => {
+  const breaking = (turn: Turn): void => {
+    const { request, response } = turn;
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
     const from = Number(first);
     const to = Number(last) + 1;
     if (broken === 3 || !(to - from > 1_000_000)) {
-      serve();
+      turn.serve();
       return;
     }
     broken += 1;
