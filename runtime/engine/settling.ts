@@ -23,7 +23,7 @@ type CompiledKind = 'optimised' | 'prepacked';
 /** How often to look whether another process has finished the same form. */
 const OTHER_PROCESS_POLL_MS = 500;
 /** A process that is killed is gone within milliseconds; nobody who leaves is kept by one that isn't. */
-const STOP_LIMIT_MS = 500;
+const STOP_LIMIT_MS = 100;
 /** A process with ONNX Runtime and nothing else. */
 const PROCESS_BYTES = 100e6;
 /**
