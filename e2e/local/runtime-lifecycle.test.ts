@@ -208,7 +208,8 @@ test('the admin port wants its token, a body that fits, and at most 1 MiB of it'
 });
 
 test('a drain lets the request in flight finish and refuses new ones; a recycle leaves nothing behind', async () => {
-  const runtime = await standby();
+  // Without room for its weights outside the graph: mapped, they would be no memory of the process.
+  const runtime = await standby('--cache-max-bytes', '1000');
   await runtime.specialise(claimOf(modelUri('large.onnx', chainOfSize(64e6))));
   const before = { ...runtime.record() };
   const environment = readFileSync(`/proc/${runtime.pid}/environ`, 'utf8').split('\0');
