@@ -1,13 +1,22 @@
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import { createConnection } from 'node:net';
-import type { ClientAnswer, ClientRequest, LoadFailure, LoadRequest, LoadResult } from './messages.ts';
+import type {
+  ClientAnswer,
+  ClientRequest,
+  LoadFailure,
+  LoadRequest,
+  LoadResult,
+  TalkRequest,
+} from './messages.ts';
 
 /**
  * The client of the cases, in a pod of the cluster: it calls services as any other pod would, through DNS, cluster
  * addresses and kube-proxy, and goes on calling while the API server, and with it whoever asked, is away.
  *
- * `POST /call` sends one request, `POST /reach` tries whether an address takes connections. `POST /loads/<name>/begin` begins a load, `/state` says how it goes, `/end` ends it
- * once what is under way has been answered.
+ * `POST /call` sends one request, `/call-http2` one over HTTP/2, `/talk` opens a WebSocket, `/reach` tries whether an
+ * address takes connections. `POST /loads/<name>/begin` begins a load, `/state` says how it goes, `/end` ends it once
+ * what is under way has been answered.
  */
 const PORT = 8_080;
 const DEFAULT_TIMEOUT_MS = 60_000;
@@ -67,6 +76,71 @@ function send(asked: ClientRequest, agent: Agent): Promise<ClientAnswer> {
       );
     });
     outgoing.end(body);
+  });
+}
+
+function sendHttp2(asked: ClientRequest): Promise<ClientAnswer> {
+  const startedMs = performance.now();
+  const url = new URL(asked.url);
+  const body = Buffer.from(asked.bodyBase64 ?? '', 'base64');
+  const session = connectHttp2(url.origin);
+  return new Promise<ClientAnswer>((resolve) => {
+    const headers: Record<string, string> = {};
+    const chunks: Buffer[] = [];
+    const ended = (error?: Error): void => {
+      const { ':status': status = '0', ...rest } = headers;
+      const tookMs = performance.now() - startedMs;
+      const bodyBase64 = Buffer.concat(chunks).toString('base64');
+      resolve({
+        status: error === undefined ? Number(status) : 0,
+        headers: rest,
+        bodyBase64,
+        tookMs,
+        ...(error && { error: describe(error) }),
+      });
+    };
+    session.once('error', ended);
+    const stream = session.request({
+      ':method': asked.method ?? (body.length > 0 ? 'POST' : 'GET'),
+      ':path': `${url.pathname}${url.search}`,
+      ...asked.headers,
+    });
+    const keep = (more: object): void => {
+      for (const [name, value] of Object.entries(more)) headers[name] = String(value);
+    };
+    stream.setTimeout(asked.timeoutMs ?? DEFAULT_TIMEOUT_MS, () =>
+      stream.destroy(new Error('no answer in time')),
+    );
+    stream.on('response', keep);
+    stream.on('trailers', keep);
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    stream.once('error', ended);
+    stream.once('end', () => ended());
+    stream.end(body);
+  }).finally(() => session.close());
+}
+
+function talk({ url, texts, timeoutMs = DEFAULT_TIMEOUT_MS }: TalkRequest): Promise<string[]> {
+  const [first, ...rest] = texts;
+  const heard: string[] = [];
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url);
+    const timer = setTimeout(() => {
+      socket.close();
+      reject(new Error(`heard ${JSON.stringify(heard)} in ${timeoutMs} ms`));
+    }, timeoutMs);
+    socket.addEventListener('open', () => socket.send(first ?? ''));
+    socket.addEventListener('message', ({ data }) => {
+      heard.push(String(data));
+      const next = rest.shift();
+      if (next === undefined) socket.close();
+      else socket.send(next);
+    });
+    socket.addEventListener('error', () => reject(new Error(`the WebSocket to ${url} failed`)));
+    socket.addEventListener('close', () => {
+      clearTimeout(timer);
+      resolve(heard);
+    });
   });
 }
 
@@ -157,6 +231,8 @@ function result(load: Load): LoadResult {
 
 async function answerTo(path: string, body: string): Promise<unknown> {
   if (path === '/call') return send(JSON.parse(body) as ClientRequest, single);
+  if (path === '/call-http2') return sendHttp2(JSON.parse(body) as ClientRequest);
+  if (path === '/talk') return talk(JSON.parse(body) as TalkRequest);
   if (path === '/reach') return reaches(JSON.parse(body) as ClientRequest);
   const [, name = '', verb] = /^\/loads\/([a-z0-9-]+)\/(begin|state|end)$/.exec(path) ?? [];
   if (verb === undefined) return { ready: true };

@@ -2,15 +2,18 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { V1Pod } from '@kubernetes/client-node';
 import type { KubeClient } from '../../../controller/adapters/kube/api/kube-client.ts';
 import { objectPath, RESOURCES } from '../../../controller/adapters/kube/api/paths.ts';
+import type { Wire } from '../../../controller/adapters/kube/api/wire.ts';
 import { dockerBuild, hasImage, inspectImage } from '../../../images/docker.ts';
-import type { ClientAnswer, ClientRequest, LoadRequest, LoadResult } from './messages.ts';
+import type { ClientAnswer, ClientRequest, LoadRequest, LoadResult, TalkRequest } from './messages.ts';
 
 export const CLIENT_NAMESPACE = 'pilotlight-client';
 const POD = 'client';
 const PORT = 8_080;
-const SOURCES = ['agent.ts', 'messages.ts'];
+/** The agent, and the server that cases have as a container of their own, at `/client/server.ts`. */
+const SOURCES = ['agent.ts', 'messages.ts', 'server.ts'];
 /** Longer than any request that it may be asked to send. */
 const CALL_TIMEOUT_MS = 200_000;
 
@@ -75,6 +78,26 @@ export class ClientPod {
 
   call(request: ClientRequest): Promise<ClientAnswer> {
     return this.#ask('call', request);
+  }
+
+  /** One request over HTTP/2 cleartext, as gRPC sends it. Trailers are among the headers of the answer. */
+  callHttp2(request: ClientRequest): Promise<ClientAnswer> {
+    return this.#ask('call-http2', request);
+  }
+
+  /** Opens a WebSocket and says one text after the other. @returns what came back. */
+  talk(request: TalkRequest): Promise<readonly string[]> {
+    return this.#ask('talk', request);
+  }
+
+  /** The image that the pod runs, for containers of cases. */
+  async image(): Promise<string> {
+    const pod = await this.#client.get<Wire<V1Pod>>(
+      objectPath({ ...RESOURCES.pods, namespace: CLIENT_NAMESPACE, name: POD }),
+    );
+    const image = pod?.spec?.containers[0]?.image;
+    if (image === undefined) throw new Error('expected the client pod on the cluster');
+    return image;
   }
 
   /** Whether the address in a URL takes connections. */

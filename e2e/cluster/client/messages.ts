@@ -9,6 +9,14 @@ export interface ClientRequest {
   readonly timeoutMs?: number;
 }
 
+/** What is said over a WebSocket. */
+export interface TalkRequest {
+  readonly url: string;
+  /** Each is said once the one before has come back. */
+  readonly texts: readonly string[];
+  readonly timeoutMs?: number;
+}
+
 export interface ClientAnswer {
   /** 0 when there was no answer; `error` says why. */
   readonly status: number;
