@@ -144,3 +144,13 @@ test('a host of a revision alone leads to it, unless a service is called so itse
   table.apply({ type: 'service', number: 4, service: { ...ocr, revisions: ocr.revisions.slice(1) } });
   expect(findService(table, 'prev-ocr.demo', '/x')).toMatchObject({ kind: 'unknown' });
 });
+
+test('a host of the cluster that names a service which is gone is not answered by a namesake elsewhere', () => {
+  const table = tableOf(service('ocr'));
+  const path = '/v2/models/ocr/infer';
+  for (const host of ['ocr.gone.svc', 'ocr.gone.svc.cluster.local'])
+    expect(findService(table, host, path)).toMatchObject({ kind: 'unknown' });
+  // The Service in front of all activators names none of them, nor does a host from outside.
+  for (const host of ['pilotlight-activator.pilotlight-system.svc.cluster.local', 'models.example.com', ''])
+    expect(findService(table, host, path)).toMatchObject({ kind: 'found', service: { name: 'ocr' } });
+});

@@ -20,9 +20,14 @@ export function normaliseHost(host: string): string {
   return bare.toLowerCase();
 }
 
+/** The Service in front of all activators, as the chart names it. */
+const ACTIVATOR_SERVICE = 'pilotlight-activator';
+
 /**
- * Finds the service that a request is for: by host, which may lead to one revision alone, else by the path `/namespace/name/…`, whose prefix is taken
- * off, else by the model in an Open Inference Protocol or V1 path where just one service has it.
+ * Finds the service that a request is for: by host, which may lead to one revision alone, else by the path
+ * `/namespace/name/…`, whose prefix is taken off, else by the model in an Open Inference Protocol or V1 path where
+ * just one service has it. A host that names a service of the cluster (`name.namespace.svc…`) means that one: where it
+ * is gone, no service of another namespace answers in its place.
  *
  * @param host as the client sent it, empty where it sent none.
  * @param path request target in origin form, with its query.
@@ -38,7 +43,7 @@ export function findService(table: RoutingTable, host: string, path: string): Ma
   if (prefix !== undefined && byPath !== undefined) {
     return { kind: 'found', service: byPath, path: prefix.rest };
   }
-  const model = modelInPath(path);
+  const model = namesOneService(bareHost) ? undefined : modelInPath(path);
   if (model !== undefined) {
     const services = table.byModel(model);
     const only = services[0];
@@ -46,6 +51,11 @@ export function findService(table: RoutingTable, host: string, path: string): Ma
     return { kind: 'unknown', message: unknownModel(model, services) };
   }
   return { kind: 'unknown', message: unknownService(table, bareHost, prefix) };
+}
+
+function namesOneService(host: string): boolean {
+  const [name, , svc] = host.split('.', 3);
+  return svc === 'svc' && name !== ACTIVATOR_SERVICE;
 }
 
 interface PathPrefix {
