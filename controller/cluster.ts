@@ -6,6 +6,7 @@ import { listenHost } from '../process/listen-host.ts';
 import { createLogger, type Logger } from '../process/logger.ts';
 import { createRegistry } from '../process/metrics.ts';
 import { stopOnSignals } from '../process/shutdown.ts';
+import { VERSION } from '../process/version.ts';
 import { createEventRecorder } from './adapters/kube/api/events.ts';
 import { loadKubeAccess } from './adapters/kube/api/kube-access.ts';
 import { createKubeClient, type KubeClient } from './adapters/kube/api/kube-client.ts';
@@ -26,7 +27,6 @@ import { OptionError } from './settings.ts';
 
 enableCompileCache();
 
-const VERSION = '0.1.0';
 const LEASE = 'pilotlight-controller';
 const AUDIENCE = 'pilotlight';
 const ACTIVATOR_ACCOUNT = 'pilotlight-activator';

@@ -1,4 +1,5 @@
 import { openServingPort, type ServingPort } from '../../process/serving-port.ts';
+import { VERSION } from '../../process/version.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { DirectConnections } from './direct-connections.ts';
 import type { Exchange } from './exchange.ts';
@@ -36,7 +37,7 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
   const serving: Serving = {
     engine: options.engine,
     logger: options.logger,
-    version: options.version ?? '0.0.0',
+    version: options.version ?? VERSION,
     reading: { limits, budget, watchdog },
     load,
     room,
