@@ -62,6 +62,7 @@ test('a service that wants two replicas has a disruption budget, and none when i
   await on.until('the budget is put right', async () => (await minAvailable()) === 1);
   await on.apply(markedService('guarded', 2, { predictor: { minReplicas: 1, maxReplicas: 1 } }));
   await on.until('the budget is gone', async () => (await on.api.get(path)) === undefined);
+  await on.kubectl('delete', 'isvc', 'guarded');
 });
 
 test("a pool's columns say how many pods wait and serve", async () => {

@@ -62,6 +62,8 @@ export class PlatformCase {
   #api: KubeClient | undefined;
   #client: ClientPod | undefined;
   #loads = 0;
+  /** Begun and not ended: a test that fails leaves one. */
+  readonly #running = new Set<string>();
 
   constructor(name: string) {
     this.namespace = `${name}-${randomBytes(3).toString('hex')}`;
@@ -79,6 +81,8 @@ export class PlatformCase {
   }
 
   async close(): Promise<void> {
+    // What it has to say no longer matters; a client pod that is gone has ended them.
+    await Promise.allSettled([...this.#running].map((name) => this.client.end(name)));
     await this.#cluster?.kubectl([
       'delete',
       'namespace',
@@ -225,7 +229,14 @@ export class PlatformCase {
     this.#loads += 1;
     const name = `${this.namespace}-${this.#loads}`;
     await this.client.begin(name, load);
-    return { state: () => this.client.state(name), end: () => this.client.end(name) };
+    this.#running.add(name);
+    return {
+      state: () => this.client.state(name),
+      end: () => {
+        this.#running.delete(name);
+        return this.client.end(name);
+      },
+    };
   }
 }
 
