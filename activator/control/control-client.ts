@@ -7,6 +7,7 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { CONTROLLER_SERVERNAME, LeaderAddress } from '../../process/leader-address.ts';
+import { rememberingLookup } from '../../process/remembering-lookup.ts';
 
 /** The network of a cluster answers within milliseconds; a node that is gone answers nothing at all. */
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -92,8 +93,11 @@ export function createControlClient(controllerUrl: string, access: ControlAccess
   };
 }
 
-/** A kept connection saves a handshake when the first request of a cold service is reported. */
-const KEPT = { keepAlive: true, maxFreeSockets: 2 } as const;
+/**
+ * A kept connection saves a handshake when the first request of a cold service is reported. The controllers' Service
+ * stays where it is, so that a new connection takes no DNS that answers.
+ */
+const KEPT = { keepAlive: true, maxFreeSockets: 2, lookup: rememberingLookup() } as const;
 
 /** The agent for the authority that is trusted now: another one once that has changed. */
 class TrustingAgents {
