@@ -30,7 +30,11 @@ async function kill(pod: Pod): Promise<number> {
   return Number(await on.cluster.execOnNode(node, ['sh', '-c', `date +%s%3N; kill -9 ${pid}`]));
 }
 
-test('a service leads to two activators on different nodes', async () => {
+test('a service leads to two activators on different nodes', { timeout: 180_000 }, async () => {
+  // A case before this one may have emptied a node; Kubernetes moves nobody back by itself.
+  const deployment = ['deployment/pilotlight-activator', '--namespace', RELEASE_NAMESPACE];
+  await on.cluster.kubectl(['rollout', 'restart', ...deployment]);
+  await on.cluster.kubectl(['rollout', 'status', ...deployment, '--timeout=120s']);
   await on.apply(markedService('spread', 14));
   await on.waitForReady('spread');
   const { pods, isProxied } = await ledTo(on, 'spread');
