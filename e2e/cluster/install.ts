@@ -11,11 +11,14 @@ import { CLUSTER_NAME } from './kind.ts';
 import { STORE_NAMESPACE, storeImage, storeManifest } from './object-store.ts';
 import { step } from './steps.ts';
 import { tool } from './tools.ts';
+import { until } from './wait.ts';
 
 /** Where the platform of the cases is installed. */
 export const RELEASE_NAMESPACE = 'pilotlight-system';
 export const CHART = join(import.meta.dirname, '../../charts/pilotlight');
 const READY_TIMEOUT = '--timeout=180s';
+/** Longer than an activator may take for what is under way. */
+const LEAVING_TIMEOUT_MS = 180_000;
 /** One for each cluster of a machine: what one of them no longer needs may be in use by another. */
 const BUILD_TAG = CLUSTER_NAME === 'pilotlight' ? 'e2e' : `e2e-${CLUSTER_NAME}`;
 
@@ -120,6 +123,12 @@ async function installChart(
     const deployment = `deployment/pilotlight-${name}`;
     await kubectl(['rollout', 'status', deployment, '--namespace', RELEASE_NAMESPACE, READY_TIMEOUT]);
   }
+  // While the last of the old ones leave, the lead changes hands and new services are not known everywhere yet.
+  const leaving = ['get', 'pods', '--namespace', RELEASE_NAMESPACE, '--output'];
+  await until('the pods of the release before are gone', LEAVING_TIMEOUT_MS, async () => {
+    const marks = await kubectl([...leaving, 'jsonpath={.items[*].metadata.deletionTimestamp}']);
+    return marks.trim() === '';
+  });
 }
 
 export const documents = (objects: readonly object[]): string =>
