@@ -22,8 +22,12 @@ type CompiledKind = 'optimised' | 'prepacked';
 
 /** How often to look whether another process has finished the same form. */
 const OTHER_PROCESS_POLL_MS = 500;
-/** A process that is killed is gone within milliseconds; nobody who leaves is kept by one that isn't. */
-const STOP_LIMIT_MS = 100;
+/**
+ * A process that is killed is gone within milliseconds, on a busy machine within tenths of a second; nobody who leaves
+ * is kept by one that isn't. Who replaces itself before it has heard of the end leaves a dead entry in the table of
+ * processes that nobody takes away.
+ */
+const STOP_LIMIT_MS = 1_000;
 /** A process with ONNX Runtime and nothing else. */
 const PROCESS_BYTES = 100e6;
 /**
