@@ -93,6 +93,7 @@ export class GrpcInferenceClient {
   async infer(inputs: readonly Tensor[], options: InferOptions = {}): Promise<InferResult> {
     const message = this.#requestMessage({ inputs, ...options });
     return resultOf(
+      // Decoded by the protocol's own definition of this very message; protobufjs gives any message one type.
       (await this.#unary('ModelInfer', Request, Response, message, options)) as unknown as ResponseMessage,
     );
   }

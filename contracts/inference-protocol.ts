@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DATATYPES } from './datatypes.ts';
 
 /**
  * The JSON of the Open Inference Protocol v2 and of V1, as services speak it: what clients of ours hold answers
@@ -11,21 +12,7 @@ const text = (description: string) => z.string().describe(description);
 const whole = () => z.int().nonnegative();
 
 const datatypeSchema = z
-  .enum([
-    'BOOL',
-    'UINT8',
-    'UINT16',
-    'UINT32',
-    'UINT64',
-    'INT8',
-    'INT16',
-    'INT32',
-    'INT64',
-    'FP16',
-    'FP32',
-    'FP64',
-    'BYTES',
-  ])
+  .enum(DATATYPES)
   .meta({ id: 'Datatype', description: 'FP16 goes as binary data only. BF16 is answered 501.' });
 
 const parametersSchema = z

@@ -36,6 +36,7 @@ export function exportedMetrics(): ExportedMetric[] {
   const found = new Map<string, ExportedMetric>();
   for (const [component, registry] of Object.entries(registries()) as [Component, Registry][]) {
     for (const metric of registry.getMetricsAsArray()) {
+      // Its types keep these fields to the library itself; no other way tells a metric's labels before it has any.
       const { name, help, type, labelNames = [] } = metric as unknown as RegisteredMetric;
       if (/^pilotlight_(process|nodejs)_/.test(name) && !OF_EVERY_PROCESS.has(name)) continue;
       const components = [...(found.get(name)?.components ?? []), component];

@@ -71,7 +71,7 @@ export function fromValues(tensor: TensorWithValues): Tensor {
   const isPlain = datatype === 'BOOL' || datatype === 'BYTES';
   const data =
     isPlain || ArrayBuffer.isView(values) ? values : tensorValues({ ...tensor, bytes: tensorBytes(tensor) });
-  return { name, datatype, shape, data } as unknown as Tensor;
+  return tensorOf({ name, datatype, shape }, data);
 }
 
 /**
@@ -81,5 +81,10 @@ export function fromValues(tensor: TensorWithValues): Tensor {
  */
 export function fromWire(wire: WireTensor): Tensor {
   const { name, datatype, shape } = wire;
-  return { name, datatype, shape, data: tensorValues(wire) } as unknown as Tensor;
+  return tensorOf({ name, datatype, shape }, tensorValues(wire));
+}
+
+/** Datatype and data belong together as they come from one tensor; TypeScript can't see that of a union's parts. */
+function tensorOf(head: Pick<TensorWithValues, 'name' | 'datatype' | 'shape'>, data: unknown): Tensor {
+  return { ...head, data } as unknown as Tensor;
 }

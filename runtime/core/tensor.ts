@@ -1,23 +1,7 @@
+import { DATATYPES, type Datatype } from '../../contracts/datatypes.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 
-/** Datatypes of the Open Inference Protocol that ONNX Runtime for Node can take. BF16 is refused: see {@link parseDatatype}. */
-export const DATATYPES = [
-  'BOOL',
-  'UINT8',
-  'UINT16',
-  'UINT32',
-  'UINT64',
-  'INT8',
-  'INT16',
-  'INT32',
-  'INT64',
-  'FP16',
-  'FP32',
-  'FP64',
-  'BYTES',
-] as const;
-
-export type Datatype = (typeof DATATYPES)[number];
+export { DATATYPES, type Datatype };
 
 /** Elements of a tensor in row-major order. BOOL is one byte of 0 or 1, FP16 the bits of an IEEE half, BYTES a string an element. */
 interface DataByDatatype {

@@ -94,6 +94,7 @@ export class KubePlatform implements Platform {
       ...shared,
       emit,
       adminToken: options.adminToken,
+      random: options.random,
       isOutdated: (pod) => this.#isOutdated(pod),
       nodeState: (name) => this.#nodes.state(name),
     });
@@ -232,7 +233,7 @@ export class KubePlatform implements Platform {
         { replica: id, err: error },
         'a recycled pod could not be given back to its pool',
       );
-      await this.#pods.remove(id, STANDBY_GRACE_SECONDS);
+      this.#pods.end(id, STANDBY_GRACE_SECONDS);
     }
   }
 

@@ -3,6 +3,7 @@ import { PilotlightError } from '../../../contracts/errors.ts';
 import type { Logger } from '../../../process/logger.ts';
 import type { Clock, ObservedReplica, PlatformEvent } from '../../ports.ts';
 import { RuntimeAdmin } from '../runtime-admin.ts';
+import { backOffMs } from './api/back-off.ts';
 import type { KubeClient } from './api/kube-client.ts';
 import { objectPath, RESOURCES } from './api/paths.ts';
 import { createReflector, type Reflector } from './api/reflector.ts';
@@ -15,6 +16,8 @@ import { isTerminating, type NodeState, observePod } from './core/pod-state.ts';
 /** A runtime listens some hundred ms after its container runs; asked often at first, then less. */
 const FIRST_ASK_AGAIN_MS = 25;
 const LONGEST_ASK_AGAIN_MS = 1_000;
+const END_BASE_MS = 100;
+const END_LONGEST_MS = 5_000;
 /** At its start a controller waits for answers no longer than this: a runtime that hangs keeps nobody from work. */
 const FIRST_ROUND_MS = 3_000;
 
@@ -27,6 +30,8 @@ export interface ReplicaPodsOptions {
   /** A fresh token for the admin port of this pod. */
   readonly adminToken: (namespace: string, pod: string) => string;
   readonly onTrouble: (error: unknown) => void;
+  /** From 0 up to 1. */
+  readonly random: () => number;
   /** Whether the pod was made from what its pool says no more. */
   readonly isOutdated: (pod: Pod) => boolean;
   readonly nodeState: (name: string) => NodeState;
@@ -170,6 +175,19 @@ export class ReplicaPods {
     await this.#options.client.delete(objectPath({ ...RESOURCES.pods, ...named(namespace, name) }), {
       ...(uid !== undefined && { uid }),
       ...(graceSeconds !== undefined && { gracePeriodSeconds: graceSeconds }),
+    });
+  }
+
+  /**
+   * As `remove`, tried again until the API server has taken it: for a pod that nobody else tries to end. Given up, it
+   * would be neither asked nor ended, and be waited for as a start under way for ever.
+   */
+  end(id: string, graceSeconds: number, failures = 0): void {
+    if (this.#isStopped || !this.#pods.has(hostOf(id))) return;
+    this.remove(id, graceSeconds).catch((error: unknown) => {
+      this.#options.onTrouble(error);
+      const delayMs = backOffMs(failures + 1, END_BASE_MS, END_LONGEST_MS, this.#options.random());
+      this.#options.clock.after(delayMs, () => this.end(id, graceSeconds, failures + 1));
     });
   }
 

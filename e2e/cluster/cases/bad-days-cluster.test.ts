@@ -15,6 +15,7 @@ const on = onPlatform('cluster-days');
 const isOurs = clusterOrigin() === 'kind';
 const OUTAGE_MS = 30_000;
 const MANIFEST = '/etc/kubernetes/manifests/kube-apiserver.yaml';
+const PUT_ASIDE = '/etc/kubernetes/kube-apiserver.yaml';
 const ONE = { predictor: { maxReplicas: 1, containerConcurrency: 4 } };
 
 afterEach(() => waitForPlatform(on));
@@ -140,7 +141,7 @@ test.skipIf(!isOurs)(
     await on.waitForStandby();
     const asleepAt = await addressOf('asleep');
     const warm = await on.load({ targets: [on.inference('steady', zeros())], connections: 4, pauseMs: 10 });
-    await onControlPlane('mv', MANIFEST, '/root/kube-apiserver.yaml');
+    await onControlPlane('mv', MANIFEST, PUT_ASIDE);
     const healthz = async (): Promise<boolean> =>
       on.api.raw('/readyz', { timeoutMs: 2_000 }).then(
         () => true,
@@ -151,7 +152,7 @@ test.skipIf(!isOurs)(
     // Nobody outside can ask the client meanwhile; this load asks the sleeping service when there is nobody to start it.
     const cold = askFromNode('asleep', asleepAt);
     await on.until('the outage has lasted', async () => performance.now() - awayMs > OUTAGE_MS);
-    await onControlPlane('mv', '/root/kube-apiserver.yaml', MANIFEST);
+    await onControlPlane('mv', PUT_ASIDE, MANIFEST);
     await on.until('the API server is back', healthz, 90_000);
     expect(await cold).toBe(2);
     const { failures, longestGapMs, answered } = await warm.end();
