@@ -19,7 +19,9 @@ const CONNECT_TIMEOUT_MS = 2_000;
 export interface ControlClient {
   /** Origin that a call made now goes to: the leader's once it is known, else the configured one. */
   readonly target: string;
-  /** Whether a controller has answered there as a leader does, since the target moved there. */
+  /** Grows each time that a controller was left: also where the next one is asked for at the same address. */
+  readonly era: number;
+  /** Whether a controller has answered there as a leader does, in this era. */
   readonly isConfirmed: boolean;
   /** An answer that names the leader moves the target before `onResponse` sees it. */
   request(
@@ -30,7 +32,7 @@ export interface ControlClient {
   ): ClientRequest;
   /** The controller at `asked` is gone: whoever leads next has to be asked for, at the configured address. */
   leave(asked: string): void;
-  /** Calls back each time that the target has moved, and when it is confirmed. */
+  /** Calls back each time that the target has moved, and when one is confirmed. */
   onMoved(listener: () => void): void;
   close(): void;
 }
@@ -52,10 +54,15 @@ export function createControlClient(controllerUrl: string, access: ControlAccess
   const agents = isSecure ? new TrustingAgents(access.ca) : new HttpAgent(KEPT);
   const send = isSecure ? httpsRequest : httpRequest;
   const listeners: (() => void)[] = [];
+  let era = 0;
   let isConfirmed = false;
+  const begin = (): void => {
+    era += 1;
+    isConfirmed = false;
+  };
   const moved = (hasMoved: boolean): void => {
     if (!hasMoved) return;
-    isConfirmed = false;
+    begin();
     for (const listener of listeners) listener();
   };
   const confirm = (asked: string, { statusCode = 0 }: IncomingMessage): void => {
@@ -66,6 +73,9 @@ export function createControlClient(controllerUrl: string, access: ControlAccess
   return {
     get target() {
       return leader.current;
+    },
+    get era() {
+      return era;
     },
     get isConfirmed() {
       return isConfirmed;
@@ -85,7 +95,12 @@ export function createControlClient(controllerUrl: string, access: ControlAccess
       boundConnecting(call, isSecure ? 'secureConnect' : 'connect');
       return call;
     },
-    leave: (asked) => moved(leader.leave(asked)),
+    leave: (asked) => {
+      if (asked !== leader.current) return;
+      // Behind the configured address there may be another one by now: whoever answers there next is new.
+      if (leader.leave(asked)) moved(true);
+      else begin();
+    },
     onMoved: (listener) => {
       listeners.push(listener);
     },

@@ -70,16 +70,17 @@ export class RoutesClient {
     const path = `${ROUTES_PATH}?${query.toString()}`;
     const { control } = this.#options;
     const asked = control.target;
+    const { era } = control;
     let over = false;
     const onOver: OnOver = (reason, end) => {
       if (over) return;
       over = true;
       request.destroy();
       if (end === 'gone') control.leave(asked);
-      this.#again(reason, { end, isElsewhere: control.target !== asked });
+      this.#again(reason, { end, isElsewhere: end === 'moved' || control.target !== asked });
     };
     this.#onMoved = () => {
-      if (control.isConfirmed && control.target !== asked) onOver('another controller leads', 'moved');
+      if (control.isConfirmed && control.era !== era) onOver('another controller leads', 'moved');
     };
     const request = control.request('GET', path, {}, (response) => {
       this.#read(response, onOver);

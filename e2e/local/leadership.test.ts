@@ -216,6 +216,23 @@ describe.skipIf(missing !== undefined)('an activator and two controllers, one of
     expect(performance.now() - fromMs).toBeLessThan(2_500);
   });
 
+  test('a leader that was found without being named is gone with its node: the stream follows the report as well', async () => {
+    const [first, second] = both();
+    lead(first);
+    // Whoever answers at the configured address leads: nobody has to say where another one is.
+    service.backends = [first.network.port];
+    await startActivator();
+    queue();
+    await waitFor('the demand', () => queuedAt(first) === 1, 2_000);
+    first.network.freeze();
+    service.backends = [second.network.port];
+    const fromMs = performance.now();
+    lead(second, []);
+    await waitFor('the demand at the new leader', () => queuedAt(second) === 1, 5_000);
+    await hasRoutesOf(second, 'later', 5_000);
+    expect(performance.now() - fromMs).toBeLessThan(2_500);
+  });
+
   test('nobody leads for a while: what is queued waits, and is heard once somebody does', async () => {
     const [first, second] = both();
     lead(first);
