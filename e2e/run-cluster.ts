@@ -8,7 +8,7 @@ import { install } from './cluster/install.ts';
 import { withLock } from './cluster/lock.ts';
 import { clusterDown, clusterUp } from './cluster/main.ts';
 import { program, say } from './cluster/steps.ts';
-import { conclude, runVitest } from './vitest-run.ts';
+import { conclude, noReport, runVitest } from './vitest-run.ts';
 
 /**
  * `make e2e`: a cluster, the images, the chart, the cases, and the cluster away again. Ends with one line,
@@ -24,9 +24,8 @@ async function main(): Promise<undefined> {
     await clusterUp();
     await install(await connectCluster());
     const result = await runVitest({ project: 'cluster', folder, only });
-    if (result === undefined) say('the cases gave no report');
-    else if (result.failed > 0) say(`What is known of the failed cases: ${dumpFolder()}`);
-    process.exitCode = conclude([result ?? { passed: 0, failed: 1, skipped: [] }]);
+    if (result !== undefined && result.failed > 0) say(`What is known of the failed cases: ${dumpFolder()}`);
+    process.exitCode = conclude([result ?? noReport('cluster')]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
     if (isKept) say('The cluster is kept: `make cluster-down` removes it.');

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { conclude, runVitest, type VitestResult } from './vitest-run.ts';
+import { conclude, noReport, runVitest, type VitestResult } from './vitest-run.ts';
 
 /**
  * Runs all tests that need no cluster and ends with one line, `N passed, N failed`. A skipped test counts as missing
@@ -11,10 +11,6 @@ import { conclude, runVitest, type VitestResult } from './vitest-run.ts';
 const PROJECTS = ['unit', 'local', 'alone'];
 /** In the environment of every process that a test starts, which is how those left behind are found. */
 const MARK = 'PILOTLIGHT_TEST_RUN';
-
-const print = (line: string): void => {
-  process.stdout.write(`${line}\n`);
-};
 
 /** Processes of this run that still live, with their command lines. */
 function leftBehind(mark: string): string[] {
@@ -35,10 +31,9 @@ const folder = mkdtempSync(join(tmpdir(), 'pilotlight-tests-'));
 const results: VitestResult[] = [];
 for (const project of PROJECTS) {
   const result = await runVitest({ project, folder, env: { [MARK]: mark, PILOTLIGHT_LOG_LEVEL: 'silent' } });
-  if (result === undefined) print(`the tests of project ${project} gave no report`);
-  results.push(result ?? { passed: 0, failed: 1, skipped: [] });
+  results.push(result ?? noReport(project));
 }
 const left = process.platform === 'linux' ? leftBehind(mark) : [];
-for (const line of left) print(`left behind: ${line}`);
 rmSync(folder, { recursive: true, force: true });
-process.exitCode = conclude([...results, { passed: 0, failed: left.length, skipped: [] }]);
+const failures = left.map((line) => `a process was left behind: ${line}`);
+process.exitCode = conclude([...results, { passed: 0, failed: left.length, failures, skipped: [] }]);

@@ -9,8 +9,16 @@ const reportSchema = z.object({
   numFailedTests: z.number(),
   testResults: z.array(
     z.object({
+      name: z.string(),
       status: z.string(),
-      assertionResults: z.array(z.object({ fullName: z.string(), status: z.string() })),
+      message: z.string(),
+      assertionResults: z.array(
+        z.object({
+          fullName: z.string(),
+          status: z.string(),
+          failureMessages: z.array(z.string()).nullish(),
+        }),
+      ),
     }),
   ),
 });
@@ -20,6 +28,8 @@ export interface VitestResult {
   readonly passed: number;
   /** Tests that failed, and files that broke before their first test. */
   readonly failed: number;
+  /** One for each of them: its name, and what it said. */
+  readonly failures: readonly string[];
   /** Names of the tests that were not run. */
   readonly skipped: readonly string[];
 }
@@ -56,6 +66,13 @@ export async function runVitest(asked: VitestRun): Promise<VitestResult | undefi
 }
 
 function resultOf(report: z.infer<typeof reportSchema>): VitestResult {
+  const failures = report.testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'failed')
+      .map(
+        ({ fullName, failureMessages }) => `${fullName}\n    in ${name}\n${ownLines(failureMessages ?? [])}`,
+      ),
+  );
   const broken = report.testResults.filter(
     (file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
   );
@@ -63,16 +80,39 @@ function resultOf(report: z.infer<typeof reportSchema>): VitestResult {
     .flatMap(({ assertionResults }) => assertionResults)
     .filter(({ status }) => ['pending', 'skipped', 'todo', 'disabled'].includes(status))
     .map(({ fullName }) => fullName);
-  return { passed: report.numPassedTests, failed: report.numFailedTests + broken.length, skipped };
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + broken.length,
+    failures: [...failures, ...broken.map(({ name, message }) => `${name}\n${message}`)],
+    skipped,
+  };
 }
 
-/** Says what became of all tests in the one line that ends a run. @returns the exit code. */
+/** What failures said and where, without the lines of a stack that lie in the test runner. */
+function ownLines(messages: readonly string[]): string {
+  const lines = messages.flatMap((message) => message.split('\n'));
+  return lines.filter((line) => !/^\s+at .*(node_modules|new Promise|node:)/.test(line)).join('\n');
+}
+
+/** What there is instead of a result when a project's tests gave no report. */
+export function noReport(project: string): VitestResult {
+  return { passed: 0, failed: 1, failures: [`the tests of project ${project} gave no report`], skipped: [] };
+}
+
+/**
+ * Says once more, below everything else, what failed and why, and what became of all tests in the line that ends a
+ * run: whoever sees the end of a log alone sees what to mend.
+ *
+ * @returns the exit code
+ */
 export function conclude(results: readonly VitestResult[]): number {
   const sum = (count: (result: VitestResult) => number): number =>
     results.reduce((total, result) => total + count(result), 0);
   const passed = sum((result) => result.passed);
   const failed = sum((result) => result.failed);
   const skipped = results.flatMap((result) => result.skipped);
+  for (const failure of results.flatMap((result) => result.failures))
+    process.stdout.write(`failed: ${failure}\n`);
   for (const name of skipped) process.stdout.write(`skipped: ${name}\n`);
   const missing = skipped.length === 0 ? '' : `, ${skipped.length} skipped`;
   process.stdout.write(`${passed} passed, ${failed} failed${missing}\n`);
