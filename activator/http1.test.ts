@@ -189,6 +189,54 @@ test('100 Continue is sent when a replica takes the request, not before', async 
   expect(continued).toBe(true);
 });
 
+test('a client that trickles a small body does not keep the only permit from the next one', async () => {
+  const bodies: string[] = [];
+  const { address } = await fixture.replica((incoming, response) => {
+    void bodyOf(incoming).then((body) => {
+      bodies.push(body.toString());
+      response.end(body);
+    });
+  });
+  fixture.control.put(serviceRoute([address], { capacity: 1 }));
+  const { port } = await fixture.start();
+  const slow = httpRequest({
+    port,
+    method: 'POST',
+    agent: false,
+    headers: { ...HOST, 'content-length': 8 },
+  });
+  slow.write('slow');
+  await untilQueued(fixture.control, 1);
+  for (const body of ['one', 'two']) {
+    expect((await call(port, { method: 'POST', headers: HOST, body }).answer).body).toBe(body);
+  }
+  slow.end('ness');
+  const [response] = (await once(slow, 'response')) as [IncomingMessage];
+  expect((await bodyOf(response)).toString()).toBe('slowness');
+  expect(bodies).toEqual(['one', 'two', 'slowness']);
+});
+
+test('a client that asks before it sends does not keep the only permit either', async () => {
+  const { address } = await fixture.replica((incoming, response) => {
+    void bodyOf(incoming).then((body) => response.end(body));
+  });
+  fixture.control.put(serviceRoute([address], { capacity: 1 }));
+  const { port } = await fixture.start();
+  const asking = httpRequest({
+    port,
+    method: 'POST',
+    agent: false,
+    headers: { ...HOST, expect: '100-continue', 'content-length': 4 },
+  });
+  const continued = once(asking, 'continue');
+  asking.flushHeaders();
+  await continued;
+  expect((await call(port, { method: 'POST', headers: HOST, body: 'one' }).answer).body).toBe('one');
+  asking.end('body');
+  const [response] = (await once(asking, 'response')) as [IncomingMessage];
+  expect((await bodyOf(response)).toString()).toBe('body');
+});
+
 test('a large body is offered to a runtime first, so that a refusal costs nothing', async () => {
   const expectations: unknown[] = [];
   const replica = await fixture.replica(() => undefined);

@@ -47,6 +47,46 @@ test('one that leaves the queue is skipped, and a place given back twice counts 
   expect(states(bench)).toBe('ddpq');
 });
 
+test('one whose body is not there lets the next one go first, and has the next turn once it is', () => {
+  const bench = new Bench();
+  bench.route(service([revision('a', 100, { one: 1 })]));
+  bench.arrivals(3);
+  bench.awaitBody(0);
+  expect(states(bench)).toBe('apq');
+  bench.bodyCame(0);
+  expect(states(bench)).toBe('qpq');
+  bench.leave(1);
+  expect(states(bench)).toBe('pdq');
+  bench.awaitBody(0);
+  expect(states(bench)).toBe('adp');
+  bench.leave(0);
+  bench.leave(0);
+  expect(bench.dispatcher.queueOf('u').requests).toBe(0);
+});
+
+test('bodies on their way count against the bounds of the queue, as far as they are more than the permits', () => {
+  const bench = new Bench();
+  bench.route(service([revision('a', 100, { one: 1 })], { queue: { maxRequests: 2, maxBytes: 1_000 } }));
+  for (let index = 0; index < 4; index++) {
+    bench.arrive(10);
+    bench.awaitBody(index);
+  }
+  expect(states(bench)).toBe('aadd');
+  expect(bench.log).toEqual(['2 queue-full', '3 queue-full']);
+  expect(bench.dispatcher.queueOf('u')).toMatchObject({ requests: 2, bytes: 20 });
+  expect(bench.arrive(10)).toMatchObject({ state: 'placed' });
+});
+
+test('one whose body comes when its service is gone is told so', () => {
+  const bench = new Bench();
+  bench.route(service([revision('a', 100, { one: 1 })]));
+  bench.arrive();
+  bench.awaitBody(0);
+  bench.remove();
+  bench.bodyCame(0);
+  expect(bench.log).toEqual(['0 unknown-service']);
+});
+
 test('those that wait for a revision that is gone move to the others, in the order of arrival', () => {
   let next = 0;
   const bench = new Bench(() => [0, 0.9, 0, 0.9][next++] ?? 0.9);
@@ -174,7 +214,7 @@ test('cold is who began to wait while there was no endpoint, and it stays so', (
 
 type Step =
   | { do: 'arrive'; size: number }
-  | { do: 'leave' | 'again' | 'worked'; which: number }
+  | { do: 'leave' | 'again' | 'worked' | 'awaitBody' | 'bodyCame'; which: number }
   | { do: 'route'; weights: number[]; capacities: number[][]; failed: boolean; stopped: boolean }
   | { do: 'remove' }
   | { do: 'wait'; ms: number };
@@ -187,7 +227,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
-      do: fc.constantFrom('leave' as const, 'again' as const, 'worked' as const),
+      do: fc.constantFrom(
+        'leave' as const,
+        'again' as const,
+        'worked' as const,
+        'awaitBody' as const,
+        'bodyCame' as const,
+      ),
       which: fc.nat(60),
     }),
   },
@@ -257,7 +303,11 @@ function run(bench: Bench, one: Step, integral: Map<string, number>, back: Set<T
     if (ticket === undefined) return;
     if (one.do === 'leave') dispatcher.leave(ticket, bench.nowMs);
     else if (one.do === 'worked') dispatcher.worked(ticket);
-    else {
+    else if (one.do === 'awaitBody') dispatcher.awaitBody(ticket, bench.nowMs);
+    else if (one.do === 'bodyCame') {
+      if (ticket.state === 'arriving') back.add(ticket);
+      dispatcher.bodyCame(ticket, bench.nowMs);
+    } else {
       if (ticket.state === 'placed') back.add(ticket);
       dispatcher.again(ticket, true, bench.nowMs);
     }
@@ -270,8 +320,12 @@ function check(bench: Bench, integral: Map<string, number>, back: Set<Ticket>): 
   const bounded = queued.filter((ticket) => !back.has(ticket));
   expect(bounded.length).toBeLessThanOrEqual(5);
   expect(bounded.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBeLessThanOrEqual(1_000);
+  const waiting = [...queued, ...bench.tickets.filter(({ state }) => state === 'arriving')];
   expect(bench.dispatcher.queueOf('u').requests).toBe(
-    queued.filter(({ service: { removed } }) => !removed).length,
+    waiting.filter(({ service: { removed } }) => !removed).length,
+  );
+  expect(bench.dispatcher.queueOf('u').bytes).toBe(
+    waiting.filter(({ service: { removed } }) => !removed).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
   );
   for (const endpoint of new Set(bench.tickets.map((ticket) => ticket.endpoint))) {
     if (endpoint === undefined) continue;

@@ -83,9 +83,8 @@ export class Dispatcher {
       this.#place(ticket, revision, endpoint, nowMs);
       return ticket;
     }
-    const { maxRequests, maxBytes } = state.route.queue;
-    if (state.queuedRequests + 1 > maxRequests) throw refusals.queueFull(state.route, 'requests');
-    if (state.queuedBytes + sizeBytes > maxBytes) throw refusals.queueFull(state.route, 'bytes');
+    const full = this.#exceeded(state, sizeBytes);
+    if (full !== undefined) throw full;
     revision?.demand.arrive();
     this.#enqueue(ticket, revision, 'back', nowMs);
     return ticket;
@@ -119,20 +118,52 @@ export class Dispatcher {
    */
   again(ticket: Ticket, fault: boolean, nowMs: number): number {
     if (ticket.state !== 'placed') return 0;
-    const { endpoint, service } = ticket;
+    const { endpoint } = ticket;
     const coolMs = fault && endpoint !== undefined ? endpoint.failed(nowMs) : 0;
+    this.#waitFirst(ticket, nowMs);
+    return coolMs;
+  }
+
+  /**
+   * The turn of the ticket came before its body did: its permit goes to the next one, and it is `arriving` until
+   * `bodyCame`. It counts against the bounds of the queue, as far as such requests are more than there are permits:
+   * so many were always held beside the queue.
+   */
+  awaitBody(ticket: Ticket, nowMs: number): void {
+    const { revision, service, sizeBytes } = ticket;
+    if (ticket.state !== 'placed' || revision === undefined) return;
+    this.#detach(ticket, nowMs);
+    const full = service.arrivingRequests < revision.permits ? undefined : this.#exceeded(service, sizeBytes);
+    if (full === undefined) {
+      ticket.state = 'arriving';
+      service.arrivingRequests++;
+      this.#count(ticket, 1, nowMs);
+    } else ticket.waiter.onRefused(full);
+    this.drain(revision, nowMs);
+  }
+
+  /** The body of an `arriving` ticket is there: it takes a permit, or waits before all others. */
+  bodyCame(ticket: Ticket, nowMs: number): void {
+    if (ticket.state !== 'arriving') return;
+    const { cold } = ticket;
+    this.#waitFirst(ticket, nowMs);
+    ticket.cold ||= cold;
+  }
+
+  /** A ticket that was let in before gives up what it holds and has the next turn. */
+  #waitFirst(ticket: Ticket, nowMs: number): void {
+    const { service } = ticket;
     this.#detach(ticket, nowMs);
     const refusal = ticket.isBound ? this.#refusalOfTicket(ticket) : refusalOf(service);
     if (refusal !== undefined) {
       ticket.waiter.onRefused(refusal);
-      return coolMs;
+      return;
     }
     const revision = this.#stillRouted(ticket)
       ? ticket.revision
       : chooseByWeight(service.choices, this.#random);
     this.#enqueue(ticket, revision, 'front', nowMs);
     if (revision !== undefined) this.drain(revision, nowMs);
-    return coolMs;
   }
 
   /** Hands free permits to those that wait, in the order of their arrival. */
@@ -212,9 +243,7 @@ export class Dispatcher {
     ticket.state = 'queued';
     ticket.revision = revision;
     ticket.cold = revision === undefined || revision.endpoints.length === 0;
-    service.queuedRequests++;
-    service.queuedBytes += ticket.sizeBytes;
-    revision?.demand.change(1, 0, nowMs);
+    this.#count(ticket, 1, nowMs);
     const queue = revision?.queue ?? service.unassigned;
     if (end === 'front') queue.unshift(ticket);
     else queue.push(ticket);
@@ -223,15 +252,35 @@ export class Dispatcher {
   #unqueue(ticket: Ticket, nowMs: number): void {
     const { service, revision } = ticket;
     (revision?.queue ?? service.unassigned).remove(ticket);
-    service.queuedRequests--;
-    service.queuedBytes -= ticket.sizeBytes;
-    revision?.demand.change(-1, 0, nowMs);
+    this.#count(ticket, -1, nowMs);
     ticket.state = 'done';
+  }
+
+  /** One more or one less that waits. */
+  #count({ service, revision, sizeBytes }: Ticket, by: 1 | -1, nowMs: number): void {
+    service.queuedRequests += by;
+    service.queuedBytes += by * sizeBytes;
+    revision?.demand.change(by, 0, nowMs);
+  }
+
+  /** The bound of the queue that one more request would go beyond. */
+  #exceeded(
+    { route, queuedRequests, queuedBytes }: ServiceState,
+    sizeBytes: number,
+  ): PilotlightError | undefined {
+    if (queuedRequests + 1 > route.queue.maxRequests) return refusals.queueFull(route, 'requests');
+    if (queuedBytes + sizeBytes > route.queue.maxBytes) return refusals.queueFull(route, 'bytes');
+    return undefined;
   }
 
   /** Takes from the ticket what it holds; afterwards it is `done`. */
   #detach(ticket: Ticket, nowMs: number): void {
     if (ticket.state === 'queued') this.#unqueue(ticket, nowMs);
+    if (ticket.state === 'arriving') {
+      ticket.state = 'done';
+      ticket.service.arrivingRequests--;
+      this.#count(ticket, -1, nowMs);
+    }
     if (ticket.state !== 'placed') return;
     ticket.state = 'done';
     ticket.revision?.demand.change(0, -1, nowMs);

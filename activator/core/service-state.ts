@@ -19,6 +19,11 @@ export class RevisionState {
     this.demand = demand;
   }
 
+  /** Requests that its endpoints take at once. */
+  get permits(): number {
+    return this.endpoints.reduce((sum, { capacity }) => sum + capacity, 0);
+  }
+
   get weightPercent(): number {
     return this.route.weightPercent;
   }
@@ -39,8 +44,10 @@ export class ServiceState {
   readonly endpoints = new Map<string, EndpointState>();
   /** Those that wait while no revision is routed at all. */
   readonly unassigned = new Fifo<Ticket>();
+  /** Those whose body is still on its way among them. */
   queuedRequests = 0;
   queuedBytes = 0;
+  arrivingRequests = 0;
   removed = false;
 
   readonly #self: string;

@@ -13,8 +13,11 @@ export interface Waiter {
 
 /** One request in the activator, from its arrival until it has neither a place in a queue nor a permit. */
 export interface Ticket extends Linked<Ticket> {
-  /** Queued: has a place in a queue. Placed: holds a permit of `endpoint`. Done: holds nothing. */
-  state: 'queued' | 'placed' | 'done';
+  /**
+   * Queued: has a place in a queue. Placed: holds a permit of `endpoint`. Arriving: had its turn before its body was
+   * there; counts among those that wait, and waits for its client alone. Done: holds nothing.
+   */
+  state: 'queued' | 'placed' | 'arriving' | 'done';
   readonly waiter: Waiter;
   readonly service: ServiceState;
   revision: RevisionState | undefined;

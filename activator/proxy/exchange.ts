@@ -20,7 +20,7 @@ import type { OutgoingRequest, UpstreamFailure, UpstreamHandler, UpstreamStream 
  * ```
  * waiting ──placed──► asking ──head──► answering ──end──► over
  *    ▲                  │
- *    └───── again ──────┘   (core/retry.ts says when)
+ *    └───── again ──────┘   (core/retry.ts says when; or a small body was not there when its turn came)
  * ```
  * Whatever ends it goes through `#finish`, which gives back what the ticket holds.
  */
@@ -37,6 +37,8 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   #stream: UpstreamStream | undefined;
   /** Start timeout while waiting; the replica's time afterwards; the client's while it takes nothing. */
   #timer: NodeJS.Timeout | undefined;
+  /** Runs when the body did not come with what came in this turn of the event loop. */
+  #bodyCheck: NodeJS.Immediate | undefined;
   #lastActivityMs = 0;
   #clientStalls = false;
   #unsentRetries = 0;
@@ -121,8 +123,10 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
 
   onBodyEnd(trailers: string[]): void {
     this.#body.finish(trailers);
+    clearImmediate(this.#bodyCheck);
     if (this.#stream !== undefined) this.#body.sendEnd(this.#stream);
     else if (this.#state === 'asking') this.#open();
+    else if (this.#ticket?.state === 'arriving') this.#takeTurn(this.#ticket);
   }
 
   /** The client takes more of its answer. */
@@ -233,14 +237,35 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     });
   }
 
-  /** A permit is held: have the body at hand where it is small, then ask the replica. */
+  /**
+   * A permit is held: have the body at hand where it is small, then ask the replica. A body that comes in one packet
+   * with its head is there in this very turn of the event loop; one that doesn't may take as long as its client
+   * likes, and doesn't keep the permit meanwhile.
+   */
   #attempt(): void {
     this.#state = 'asking';
     this.#stream = undefined;
     this.#lastActivityMs = this.#context.now();
     this.#armAnswerTimer();
-    if (this.#body.isReadFirst && !this.#body.isWhole) this.#body.read();
-    else this.#open();
+    if (this.#body.isReadFirst && !this.#body.isWhole) {
+      this.#body.read();
+      this.#bodyCheck = setImmediate(() => this.#awaitBody());
+    } else this.#open();
+  }
+
+  #awaitBody(): void {
+    const ticket = this.#ticket;
+    if (this.#state !== 'asking' || ticket === undefined) return;
+    this.#state = 'waiting';
+    // Whoever is too slow is found out by the body's own window.
+    clearTimeout(this.#timer);
+    this.#context.dispatcher.awaitBody(ticket, this.#context.now());
+    this.#context.demand.touch();
+  }
+
+  #takeTurn(ticket: Ticket): void {
+    this.#context.dispatcher.bodyCame(ticket, this.#context.now());
+    if (ticket.state === 'queued') this.#wait();
   }
 
   #open(): void {
@@ -347,7 +372,8 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   }
 
   #onSlowBody(): void {
-    if (this.#state === 'asking') this.#refuse(refusals.bodyTimeout(this.#context.limits.bodyWindowMs));
+    const isAwaited = this.#state === 'asking' || this.#ticket?.state === 'arriving';
+    if (isAwaited) this.#refuse(refusals.bodyTimeout(this.#context.limits.bodyWindowMs));
   }
 
   #answerOwn(status: number, body: unknown): void {
@@ -374,6 +400,7 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     if (this.#state === 'over') return;
     this.#state = 'over';
     clearTimeout(this.#timer);
+    clearImmediate(this.#bodyCheck);
     this.#body.stop();
     const { dispatcher, demand, metrics } = this.#context;
     const ticket = this.#ticket;

@@ -7,8 +7,8 @@ import type { UpstreamStream } from './upstream.ts';
  * The body of a request on its way: unread while the request waits, held up to 64 KiB so that it can be sent
  * again, passed through without a copy beyond that, and never buffered.
  *
- * Small bodies of known length are read whole before the replica is asked: one packet upstream, and a replica
- * doesn't wait for a slow client.
+ * Small bodies of known length are read whole before the replica is asked, and before a permit of it is kept: one
+ * packet upstream, and neither a replica nor those who wait for it wait for a slow client.
  */
 export class RequestBody {
   readonly #caller: Caller;
@@ -144,8 +144,8 @@ export class RequestBody {
   }
 
   /**
-   * A client that trickles its body holds a replica's permit meanwhile. In each window that we wait for it,
-   * some must come: with 5,000 bytes in 10 s, one byte a second is cut off after 10 s.
+   * A client that trickles its body holds memory meanwhile, and a large one a replica's permit. In each window that
+   * we wait for it, some must come: with 5,000 bytes in 10 s, one byte a second is cut off after 10 s.
    */
   #watch(): void {
     if (this.#caller.isGrpc) return;

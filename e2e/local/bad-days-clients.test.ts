@@ -88,7 +88,7 @@ describe.concurrent('clients that behave badly', () => {
     await waitFor('others are served', () => traffic.answers > 200);
     const { failures } = await traffic.stop();
     expect(failures).toEqual([]);
-    // It holds the only place of its replica until then, not longer.
+    // Not even the only place of its own replica is kept by it.
     const next = await platform.infer('dripped', zeros());
     expect(next.status).toBe(200);
     await closed;

@@ -92,6 +92,17 @@ export class Bench {
     if (ticket !== undefined) this.dispatcher.again(ticket, true, this.nowMs);
   }
 
+  /** Its turn came before its body. */
+  awaitBody(index: number): void {
+    const ticket = this.tickets[index];
+    if (ticket !== undefined) this.dispatcher.awaitBody(ticket, this.nowMs);
+  }
+
+  bodyCame(index: number): void {
+    const ticket = this.tickets[index];
+    if (ticket !== undefined) this.dispatcher.bodyCame(ticket, this.nowMs);
+  }
+
   leave(index: number): void {
     const ticket = this.tickets[index];
     if (ticket !== undefined) this.dispatcher.leave(ticket, this.nowMs);
