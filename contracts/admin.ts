@@ -17,7 +17,8 @@ export { storageAccessSchema };
  * - `POST /admin/drain` with ClaimRequest: the serving port refuses new work with 503 `draining`; answers 200
  *   `{drained: true}` once nothing is in flight, `{drained: false}` when the deadline passed first.
  * - `POST /admin/recycle` with ClaimRequest: answers 202, then the process replaces itself and is a standby
- *   again under a new incarnation. Only after a drain or a failed load.
+ *   again under a new incarnation. Only after a drain or a failed load, and never once code of a user ran in it: 409
+ *   `not-recyclable`.
  * - `POST /admin/callers` with CallersRequest: whether callers may come straight to this runtime. One that doesn't
  *   welcome them, as none does at first, serves them all the same, but tells each to close its connection (HTTP/2:
  *   GOAWAY), and closes those that still rest after `lingerMs`. Answers 200 `{}`.
@@ -42,10 +43,29 @@ export const modelIdentitySchema = z.object({
       /** ETag or version of the store, where it has one. */
       version: z.string().optional(),
       sha256: z.string().optional(),
+      /** Not part of the model: code or texts beside it that the service names. */
+      companion: z.literal(true).optional(),
     }),
   ),
 });
 export type ModelIdentity = z.infer<typeof modelIdentitySchema>;
+
+/** A file beside the model that the service names. */
+const companionSchema = z.object({
+  /** Relative to the folder of the model's file. */
+  path: z.string().min(1),
+  sha256: z.string().optional(),
+});
+
+/** User code: the runtime believes whoever claims it that the operator allows it. */
+const transformOrderSchema = z.object({
+  module: companionSchema,
+  /** Of one call of one hook. */
+  timeoutMs: z.number().positive(),
+  /** Of the JavaScript heap of its thread. */
+  memoryBytes: z.number().int().positive(),
+});
+export type TransformOrder = z.infer<typeof transformOrderSchema>;
 
 export const specialiseRequestSchema = z.object({
   claimId: z.string().min(1),
@@ -63,6 +83,8 @@ export const specialiseRequestSchema = z.object({
     access: storageAccessSchema.optional(),
     /** An access in JSON, sealed (contracts/sealing.ts) for this process, with the claimId as its context. */
     sealedAccess: z.string().optional(),
+    /** The service's own code before and after the model. */
+    transform: transformOrderSchema.optional(),
   }),
   serving: z.object({
     /** Requests at once; absent: what the runtime's instances take. */

@@ -28,6 +28,13 @@ export const ERROR_STATUS = {
   'inference-failed': 500,
   'inference-timeout': 504,
   'server-busy': 503,
+  'unsupported-media-type': 415,
+  // Runtime: code of the service's own, before and after the model.
+  'transform-refused': 400,
+  'transform-failed': 500,
+  'transform-timeout': 504,
+  'transform-invalid': 503,
+  'transform-forbidden': 503,
   // Runtime: where a model comes from. A caller sees 503 load-failed with this code in the text.
   'invalid-uri': 400,
   'model-not-found': 503,
@@ -48,6 +55,7 @@ export const ERROR_STATUS = {
   unauthorized: 401,
   'claim-conflict': 409,
   'stale-epoch': 409,
+  'not-recyclable': 409,
   'not-leader': 503,
   internal: 500,
 } as const satisfies Record<string, number>;

@@ -161,7 +161,7 @@ function lead({ options, logger, client, context, keys, epoch, counters }: LeadO
       return token();
     },
   });
-  const { controlUrl, quarantineMs } = context.settings;
+  const { allowTransforms, controlUrl, quarantineMs } = context.settings;
   return createController({
     platform,
     clock: systemClock,
@@ -169,6 +169,7 @@ function lead({ options, logger, client, context, keys, epoch, counters }: LeadO
     counters,
     settings: {
       quarantineMs,
+      allowTransforms,
       spreadMs: SPREAD_MS,
       statsUrl: () => `${controlUrl}${STATS_PATH}`,
       tokenSecret: keys.tokenSecret,

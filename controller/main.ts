@@ -42,6 +42,7 @@ export async function runController(
   const own = await holdLifeline(socketPath(settings.stateDir, 'controller'));
   const platform = new LocalPlatform({
     dir: settings.dir,
+    allowTransforms: settings.allowTransforms,
     state,
     launch: {
       runtimeProgram: join(import.meta.dirname, '../runtime/main.ts'),
@@ -66,6 +67,7 @@ export async function runController(
     counters: metrics.counters,
     settings: {
       quarantineMs: settings.quarantineMs,
+      allowTransforms: settings.allowTransforms,
       statsUrl: () => `http://127.0.0.1:${apiPort}${STATS_PATH}`,
       tokenSecret: keptSecret(state),
     },

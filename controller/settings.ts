@@ -15,6 +15,8 @@ export interface LocalControllerSettings {
   readonly standbys: number;
   /** How long only the same service may take a recycled standby. */
   readonly quarantineMs: number;
+  /** Namespaces whose services may run code of their own; `*`: all. */
+  readonly allowTransforms: readonly string[];
   readonly apiHost: string;
   readonly apiPort: number;
   /** Port of the activator, for the URLs that people see. */
@@ -30,6 +32,7 @@ const FLAGS = {
   'cache-max-bytes': { type: 'string', default: String(20 * 1024 ** 3) },
   standbys: { type: 'string', default: '1' },
   'quarantine-ms': { type: 'string', default: '30000' },
+  'allow-transforms': { type: 'string', default: '' },
   'api-host': { type: 'string', default: '127.0.0.1' },
   'api-port': { type: 'string', default: '8081' },
   'url-port': { type: 'string', default: '8080' },
@@ -68,11 +71,24 @@ export function parseSettings(argv: readonly string[]): LocalControllerSettings 
     cacheMaxBytes: whole('cache-max-bytes', Number.MAX_SAFE_INTEGER),
     standbys: whole('standbys', MAX_STANDBYS),
     quarantineMs: whole('quarantine-ms', MAX_QUARANTINE_MS),
+    allowTransforms: Object.freeze(namespaces(values['allow-transforms'])),
     apiHost: values['api-host'],
     apiPort: whole('api-port', MAX_PORT),
     urlPort: whole('url-port', MAX_PORT),
     lifeline: values.lifeline,
   });
+}
+
+/** `a,b`, or `*` for all. */
+function namespaces(text: string): string[] {
+  return text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+    .map((name) => {
+      if (name === '*' || /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) return name;
+      throw new OptionError(`--allow-transforms: expected namespaces such as "a,b", or "*", got "${name}"`);
+    });
 }
 
 function parseFlags(argv: readonly string[]) {

@@ -5,6 +5,7 @@ import { processShape } from './pod-fields.ts';
 import { parseRuntimeArguments } from './runtime-arguments.ts';
 import { storeOf } from './storage-access.ts';
 import type { Validation } from './structural-schema.ts';
+import { transformSchema } from './transform.ts';
 
 /** KServe's field per framework, older than `model`; only `onnx` is served here. */
 export const OTHER_FRAMEWORKS = [
@@ -133,6 +134,7 @@ const modelShape = {
   runtime: optional(text(253)).describe('Said by KServe manifests; without effect here.'),
   runtimeVersion: optional(text(253)).describe('Said by KServe manifests; without effect here.'),
   name: optional(text(63)).describe('Said by KServe manifests; without effect here.'),
+  transform: optional(transformSchema),
   ...processShape,
   image: unsupported('string'),
   command: unsupported('array'),

@@ -47,10 +47,20 @@ const process = {
   }),
 };
 
+const transform = fc.record(
+  {
+    module: fc.constantFrom('transform.mjs', 'code/a-b.js'),
+    sha256: fc.constant('0f'.repeat(32)),
+    timeout: durationBetween(1, 3_600_000),
+    memory: fc.constantFrom('32Mi', '1Gi', '64Gi', 100_000_000),
+  },
+  { requiredKeys: ['module'] },
+);
+
 const model = fc
   .tuple(
     fc.record(
-      { ...process, args: fc.constantFrom([], ['--instances=2'], ['--model_name', 'm']) },
+      { ...process, transform, args: fc.constantFrom([], ['--instances=2'], ['--model_name', 'm']) },
       { requiredKeys: [] },
     ),
     fc.oneof(

@@ -1,8 +1,10 @@
+import type { z } from 'zod';
 import { formatDuration } from './durations.ts';
 import type { InferenceService, InferenceServiceInput } from './inference-service.ts';
 import type { Resources } from './pod-fields.ts';
 import { formatQuantity } from './quantities.ts';
 import type { ScalingSpec } from './scaling.ts';
+import type { TransformSpec, transformSchema } from './transform.ts';
 
 type PredictorInput = InferenceServiceInput['spec']['predictor'];
 
@@ -17,8 +19,14 @@ export function toManifest(service: InferenceService): InferenceServiceInput {
     timeout: formatDuration(timeoutMs),
     scaling: scalingToInput(scaling),
   };
-  if (model !== undefined) predictor.model = { ...model, resources: resourcesToInput(model.resources) };
-  else {
+  if (model !== undefined) {
+    const { transform, ...plain } = model;
+    predictor.model = {
+      ...plain,
+      ...(transform !== undefined && { transform: transformToInput(transform) }),
+      resources: resourcesToInput(model.resources),
+    };
+  } else {
     predictor.containers = containers.map((container) => ({
       ...container,
       resources: resourcesToInput(container.resources),
@@ -50,6 +58,10 @@ function scalingToInput(scaling: ScalingSpec): NonNullable<PredictorInput['scali
     queue: { maxRequests: queue.maxRequests, maxBytes: formatQuantity(queue.maxBytes) },
     ...(schedules.length === 0 ? {} : { schedules }),
   };
+}
+
+function transformToInput({ timeout, memory, ...rest }: TransformSpec): z.input<typeof transformSchema> {
+  return { ...rest, timeout: formatDuration(timeout), memory: formatQuantity(memory) };
 }
 
 function resourcesToInput(resources: Resources): {

@@ -34,6 +34,16 @@ export interface StandaloneOptions extends CommonOptions {
   readonly threads: number | undefined;
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  /** Code to run before and after the model: whoever types this allows it. */
+  readonly transform: StandaloneTransform | undefined;
+}
+
+export interface StandaloneTransform {
+  /** Relative to the folder of the model's file. */
+  readonly path: string;
+  readonly sha256: string | undefined;
+  readonly timeoutMs: number;
+  readonly memoryBytes: number;
 }
 
 export type RuntimeOptions = StandbyOptions | StandaloneOptions;
@@ -57,6 +67,9 @@ const FLAGS = {
   threads: { type: 'string' },
   'start-timeout-ms': { type: 'string' },
   'request-timeout-ms': { type: 'string' },
+  transform: { type: 'string' },
+  'transform-timeout-ms': { type: 'string' },
+  'transform-memory-bytes': { type: 'string' },
   record: { type: 'string' },
   lifeline: { type: 'string' },
   'lifeline-grace-ms': { type: 'string' },
@@ -69,6 +82,9 @@ const DEFAULT_PORT = 8080;
 const DEFAULT_START_TIMEOUT_MS = 10 * 60_000;
 /** Knative's default. */
 const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
+/** As the fields of a service have it. */
+const DEFAULT_TRANSFORM = { timeoutMs: 5_000, memoryBytes: 256 * 1024 ** 2 };
+const LEAST_TRANSFORM_BYTES = 32 * 1024 ** 2;
 const MAX_PORT = 65_535;
 /** Whoever sends SIGTERM on one machine waits 5 s before it kills; all of a stop has to fit. */
 const DEFAULT_DRAIN_MS = 3_500;
@@ -132,6 +148,30 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
     threads: whole('threads', 1, 1024),
     startTimeoutMs: whole('start-timeout-ms', 1) ?? DEFAULT_START_TIMEOUT_MS,
     requestTimeoutMs: whole('request-timeout-ms', 1) ?? DEFAULT_REQUEST_TIMEOUT_MS,
+    transform: transformOf(values.transform, {
+      timeoutMs: whole('transform-timeout-ms', 1, 2 ** 31 - 1),
+      memoryBytes: whole('transform-memory-bytes', LEAST_TRANSFORM_BYTES),
+    }),
+  });
+}
+
+/** `transform.mjs`, or with the digest that it must have `transform.mjs#sha256=…`. */
+function transformOf(
+  text: string | undefined,
+  limits: { timeoutMs: number | undefined; memoryBytes: number | undefined },
+): StandaloneTransform | undefined {
+  if (text === undefined) return undefined;
+  const [, path, sha256] = /^([^#]+)(?:#sha256=([0-9a-f]{64}))?$/i.exec(text) ?? [];
+  if (path === undefined) {
+    throw new OptionError(
+      `--transform: expected a module beside the model such as transform.mjs or transform.mjs#sha256=…, got '${text}'`,
+    );
+  }
+  return Object.freeze({
+    path,
+    sha256: sha256?.toLowerCase(),
+    timeoutMs: limits.timeoutMs ?? DEFAULT_TRANSFORM.timeoutMs,
+    memoryBytes: limits.memoryBytes ?? DEFAULT_TRANSFORM.memoryBytes,
   });
 }
 

@@ -1,6 +1,9 @@
 import type { PilotlightError } from '../contracts/errors.ts';
 import type { ModelSignature } from './core/model-signature.ts';
 import type { Tensor } from './core/tensor.ts';
+import type { HookCall, HookResult } from './transform/messages.ts';
+import type { HookTiming } from './transform/module-host.ts';
+import type { ModuleExports } from './transform/module-thread.ts';
 
 /**
  * What the runtime's server (HTTP, gRPC) needs of its engine (workers, sessions, life cycle), and nothing more.
@@ -33,8 +36,17 @@ export interface LoadedModel {
   /** Requests at once that make sense: instances × batch, or the service's containerConcurrency. */
   capacity: number;
   sizeBytes: number;
+  /** The service's own code around the model. */
+  userModule?: UserModule | undefined;
   /** @throws PilotlightError `inference-failed`, `inference-timeout`, `server-busy`, `client-closed`. */
   infer(call: InferenceCall): Promise<InferenceResult>;
+}
+
+/** The service's own code before and after a model, in a thread of its own. */
+export interface UserModule {
+  readonly exports: ModuleExports;
+  /** @throws PilotlightError `transform-*`, `inference-timeout`, `server-busy`, `client-closed`. */
+  call(call: HookCall, timing: HookTiming): Promise<HookResult>;
 }
 
 /** Whom this runtime serves under the platform; a runtime on its own serves anybody. */

@@ -22,6 +22,10 @@ export function addServeCommand(program: Command): void {
       'how long only the same service may take a recycled standby (default: 30)',
       wholeNumber,
     )
+    .option(
+      '--allow-transforms <namespaces>',
+      'whose services may run code of their own (transform), with commas; "*" for all',
+    )
     .option('--state-dir <dir>', 'where the platform keeps its state (default: DIR/.pilotlight)')
     .option('--cache-dir <dir>', 'where fetched models are cached (default: ~/.cache/pilotlight/models)')
     .option('--cache-max-bytes <bytes>', 'size bound of that cache', wholeNumber, DEFAULT_CACHE_BYTES)
@@ -58,6 +62,7 @@ interface ServeFlags {
   apiPort: number;
   standbys: number;
   quarantine?: number;
+  allowTransforms?: string;
   stateDir?: string;
   cacheDir?: string;
   cacheMaxBytes: number;

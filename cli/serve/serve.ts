@@ -32,6 +32,8 @@ export interface ServeOptions {
   standbys: number;
   /** How long only the same service may take a recycled standby; the controller's default when absent. */
   quarantineMs?: number;
+  /** Namespaces whose services may run code of their own, with commas; `*`: all. */
+  allowTransforms?: string;
   logger: Logger;
   /** File descriptor for the logs of all programs; by default this process's standard error. */
   logDescriptor?: number;
@@ -100,6 +102,7 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
         'cache-max-bytes': options.cacheMaxBytes,
         standbys: options.standbys,
         ...(options.quarantineMs !== undefined && { 'quarantine-ms': options.quarantineMs }),
+        ...(options.allowTransforms !== undefined && { 'allow-transforms': options.allowTransforms }),
         'api-port': ports['apiPort'] ?? options.apiPort,
         'url-port': requestPort,
         lifeline: lifeline.path,

@@ -29,6 +29,8 @@ const LASTING = new Set([
   'model-layout',
   'model-load-timeout',
   'model-invalid',
+  'transform-invalid',
+  'transform-forbidden',
   'cache-full',
   'cache-not-writable',
   'unsupported',

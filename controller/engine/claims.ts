@@ -1,12 +1,14 @@
-import type { SpecialiseEvent, SpecialiseRequest } from '../../contracts/admin.ts';
+import type { SpecialiseEvent, SpecialiseRequest, TransformOrder } from '../../contracts/admin.ts';
 import type { ColdStart } from '../../contracts/cold-start.ts';
-import { toPilotlightError } from '../../contracts/errors.ts';
+import { PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
+import type { TransformSpec } from '../../crds/transform.ts';
 import { coldStartSentence } from '../core/cold-starts.ts';
 import { demandKey } from '../core/demand.ts';
 import { holdsSlot, isOwnedBy, type ReplicaRecord } from '../core/replica-record.ts';
 import { findRevision, forgetIdentity, markFailed, markReady } from '../core/revisions.ts';
 import { serviceSettings } from '../core/service-settings.ts';
 import { afterFailedStart, afterReady, type StartFailure } from '../core/start-trouble.ts';
+import { transformProblem } from '../core/user-code.ts';
 import type { ResolvedService, StoredRevision } from '../ports.ts';
 import { countAdminCall } from './admin-calls.ts';
 import { claimToken } from './claim-token.ts';
@@ -64,6 +66,7 @@ export function claim(
   const onEvent = (event: SpecialiseEvent): void => onProgress(context, entry, record.id, claimId, event);
   let outcome: Promise<SpecialiseEvent>;
   try {
+    refuseForbiddenCode(context, revision);
     outcome = context.platform.specialise(record.id, request, onEvent);
   } catch (error) {
     outcome = Promise.reject(toPilotlightError(error));
@@ -73,6 +76,14 @@ export function claim(
     const { code, message } = toPilotlightError(thrown);
     failed(context, entry, record.id, claimId, { code, message, isRuntimeAlive: false });
   });
+}
+
+/** A revision of before may have code that the operator allows no more. @throws PilotlightError `transform-forbidden` */
+function refuseForbiddenCode({ settings }: EngineContext, { resolved }: StoredRevision): void {
+  const problem = transformProblem(resolved.service, settings.allowTransforms, 'its configuration');
+  if (problem !== undefined) {
+    throw new PilotlightError('transform-forbidden', `${problem.path}: ${problem.message}`);
+  }
 }
 
 function hasReady(context: EngineContext, entry: ServiceEntry, revision: string): boolean {
@@ -93,7 +104,8 @@ export function specialiseRequest(
   const { platform, settings } = context;
   const { resolved, identity } = revision;
   const own = serviceSettings(resolved);
-  const { containerConcurrency } = resolved.service.spec.predictor;
+  const { containerConcurrency, model } = resolved.service.spec.predictor;
+  const { transform } = model ?? {};
   const { instances, threadsPerInstance, sha256 } = own.runtime;
   const access = accessTo(resolved, entry.resolved);
   return {
@@ -107,6 +119,7 @@ export function specialiseRequest(
       ...(identity !== undefined && { identity }),
       ...(sha256 !== undefined && { sha256 }),
       ...(access !== undefined && { access }),
+      ...(transform !== undefined && { transform: transformOrder(transform) }),
     },
     serving: {
       ...(containerConcurrency > 0 && { containerConcurrency }),
@@ -117,6 +130,14 @@ export function specialiseRequest(
     startTimeoutMs: entry.settings.startTimeoutMs,
     warmUp: isDemanded ? 'request' : 'run',
     stats: { url: settings.statsUrl(), token: claimToken(settings.tokenSecret, claimId) },
+  };
+}
+
+function transformOrder({ module, sha256, timeout, memory }: TransformSpec): TransformOrder {
+  return {
+    module: { path: module, ...(sha256 !== undefined && { sha256: sha256.toLowerCase() }) },
+    timeoutMs: timeout,
+    memoryBytes: Math.floor(memory),
   };
 }
 

@@ -2,6 +2,8 @@ import { DEMAND_INTERVAL_MS } from '../../contracts/demand.ts';
 import { demandKey } from '../core/demand.ts';
 import { shouldRecycle } from '../core/pool.ts';
 import { isOnItsWayOut, type ReplicaRecord } from '../core/replica-record.ts';
+import { findRevision } from '../core/revisions.ts';
+import { hasUserCode } from '../core/user-code.ts';
 import { countAdminCall } from './admin-calls.ts';
 import { callersLeft, steerCallers } from './callers.ts';
 import { changeRecord, type EngineContext } from './engine-context.ts';
@@ -109,6 +111,7 @@ export function dispose(context: EngineContext, record: ReplicaRecord, how: { ma
     how.mayRecycle &&
     origin === 'standby' &&
     claimId !== undefined &&
+    !ranUserCode(context, record) &&
     shouldRecycle(record, {
       standbys: context.pools.get(record.pool ?? '')?.size ?? 0,
       records: records.values(),
@@ -127,6 +130,14 @@ export function dispose(context: EngineContext, record: ReplicaRecord, how: { ma
     context.logger.warn({ replica: id, err: error }, 'recycling failed, ending the replica');
     if (changeRecord(context, id, { phase: 'removing' }) !== undefined) remove(context, id, 0);
   });
+}
+
+/** By its revision; a runtime whose revision nobody knows any more refuses to be recycled itself. */
+function ranUserCode(context: EngineContext, { owner }: ReplicaRecord): boolean {
+  if (owner === undefined) return false;
+  const { revisions } = context.services.get(owner.serviceUid) ?? {};
+  const revision = findRevision(revisions ?? [], owner.revision);
+  return revision !== undefined && hasUserCode(revision.resolved.service);
 }
 
 /** Ends a replica, for as long as it takes. */

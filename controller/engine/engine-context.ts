@@ -16,6 +16,7 @@ import type { Revisions, Traffic } from '../core/revisions.ts';
 import type { RouteLog } from '../core/routes.ts';
 import type { ServiceSettings } from '../core/service-settings.ts';
 import type { StartTrouble } from '../core/start-trouble.ts';
+import type { TransformNamespaces } from '../core/user-code.ts';
 import type { Clock, ObservedReplica, Platform, ResolvedService } from '../ports.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 
@@ -34,6 +35,8 @@ export interface EngineSettings {
   /** Processes or pods that one service may have starting at once. */
   readonly maxStartsAtOnce: number;
   readonly tickMs: number;
+  /** Namespaces whose services may run code of their own. */
+  readonly allowTransforms: TransformNamespaces;
   /** Where runtimes push their stats. */
   readonly statsUrl: () => string;
   /** Key of the tokens of claims; tokens stay good over restarts when it does. */
@@ -48,6 +51,7 @@ export const DEFAULT_ENGINE_SETTINGS = {
   refillQuietMs: 100,
   maxStartsAtOnce: 8,
   tickMs: 2_000,
+  allowTransforms: [],
 } satisfies Partial<EngineSettings>;
 
 /** What the engine keeps of a revision beyond what is stored: it is found anew after a restart. */

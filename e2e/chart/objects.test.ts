@@ -143,7 +143,7 @@ test('the controller reads the configuration that the chart writes, and gets wha
       pullSecrets: ['registry'],
     },
     defaultPool: { size: 4, resources: { requests: { cpu: 2 }, limits: { 'nvidia.com/gpu': 1 } } },
-    runtime: { cacheSizeLimit: '20Gi', allowCache: { hostPath: true } },
+    runtime: { cacheSizeLimit: '20Gi', allowCache: { hostPath: true }, allowTransforms: ['team-a'] },
   });
   const text = named(objects, 'ConfigMap', 'pilotlight-config').data?.['config.yaml'] ?? '';
   expect(parseKubeConfigText(text, 'elsewhere')).toMatchObject({
@@ -157,6 +157,7 @@ test('the controller reads the configuration that the chart writes, and gets wha
       imagePullSecrets: ['registry'],
       defaultPool: { size: 4 },
       allowCache: { hostPath: true, persistentVolumeClaim: false },
+      allowTransforms: ['team-a'],
       cacheSizeLimitBytes: 20 * 1024 ** 3,
       activatorsPerService: 3,
       quarantineMs: 60_000,

@@ -52,6 +52,8 @@ export interface LoadObserver {
   settled?: (kind: StartingPoint['kind']) => void;
   /** An instance was lost or could not be made; the model serves on. */
   trouble: (error: PilotlightError) => void;
+  /** The thread of the service's own code was lost; another one takes its place. */
+  moduleTrouble?: (error: PilotlightError) => void;
   /** No instance is left: the model serves no more. */
   broken: (error: PilotlightError) => void;
   inference: (queuedMs: number, computeMs: number, inputs: readonly Tensor[]) => void;

@@ -1,13 +1,20 @@
 import type { SpecialiseEvent } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { planThreads } from '../core/threads.ts';
-import { type LoadObserver, loadModel, type ModelHandle, unlessAborted } from '../engine/load-model.ts';
+import {
+  type LoadObserver,
+  loadModel,
+  type ModelHandle,
+  modelClosed,
+  unlessAborted,
+} from '../engine/load-model.ts';
 import { ModelForms } from '../engine/model-forms.ts';
 import type { ProcessLimits } from '../engine/process-limits.ts';
 import { findStart, readStartAhead, type StartingPoint } from '../engine/starting-point.ts';
 import type { WorkerReserve } from '../engine/worker-reserve.ts';
 import type { OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
 import { DEFAULT_STORAGE_LIMITS } from '../storage/storage-types.ts';
+import type { ModuleHost } from '../transform/module-host.ts';
 import { doing, type LoadOrder, type LoadPhase } from './load-order.ts';
 
 /** Files on this machine's disk, and the lease that keeps them there. */
@@ -25,6 +32,8 @@ export interface BringUpContext {
   observer: LoadObserver;
   /** What holds locks and leases of the cache until it settles, which may be after an abort. */
   onOpening: (opening: Promise<LoadedFiles>) => void;
+  /** Called before the first line of a user's code runs in this process. */
+  onUserCode: () => void;
   /** Called as soon as files are leased, so that a later failure can give them back. */
   onFiles: (files: LoadedFiles) => void;
 }
@@ -83,7 +92,10 @@ export async function bringUp(
       identity: opened.identity,
     });
     phase = 'created';
-    const model = await loadModel({
+    // Beside the session: its top level may take its time.
+    const starting = startModule(order, opened, context, signal);
+    starting?.catch(() => undefined);
+    const model = await loadOrEnd(starting, {
       name: order.name,
       versions: [versionOf(opened.identity.files[0]?.path ?? '')],
       modelPath: opened.modelPath,
@@ -106,6 +118,8 @@ export async function bringUp(
         },
       },
     });
+    phase = 'module';
+    const userModule = await untilLoaded(starting, model);
     const files = {
       release: () =>
         releaseBoth(
@@ -113,10 +127,69 @@ export async function bringUp(
           () => opened.release(),
         ),
     };
-    return { model, files };
+    if (userModule === undefined) return { model, files };
+    return { model: withModule(model, userModule), files };
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Loaded by services that have code of their own, and by no other. */
+function startModule(
+  order: LoadOrder,
+  opened: OpenedModel,
+  context: BringUpContext,
+  signal: AbortSignal,
+): Promise<ModuleHost> | undefined {
+  const { transform } = order;
+  if (transform === undefined) return undefined;
+  return import('../transform/start-module.ts').then(({ startModule: start }) =>
+    start(transform, opened.companions, {
+      signal,
+      onUserCode: context.onUserCode,
+      onTrouble: (error) => context.observer.moduleTrouble?.(error),
+    }),
+  );
+}
+
+/** Code without its model is of no use. */
+async function loadOrEnd(
+  starting: Promise<ModuleHost> | undefined,
+  options: Parameters<typeof loadModel>[0],
+): Promise<ModelHandle> {
+  try {
+    return await loadModel(options);
+  } catch (error) {
+    void starting?.then(
+      (module) => module.close(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+/** A model without the code that goes with it is not served. */
+async function untilLoaded(
+  starting: Promise<ModuleHost> | undefined,
+  model: ModelHandle,
+): Promise<ModuleHost | undefined> {
+  try {
+    return await starting;
+  } catch (error) {
+    await model.close(modelClosed());
+    throw error;
+  }
+}
+
+function withModule(model: ModelHandle, userModule: ModuleHost): ModelHandle {
+  const closeModel = model.close.bind(model);
+  return Object.assign(model, {
+    userModule,
+    close: async (reason: PilotlightError) => {
+      userModule.close();
+      await closeModel(reason);
+    },
+  });
 }
 
 /** The files to start from, in the page cache. */
@@ -149,6 +222,7 @@ function openOptions(order: LoadOrder, context: BringUpContext, signal: AbortSig
     signal,
     ...(order.identity === undefined ? {} : { identity: order.identity }),
     ...(order.sha256 === undefined ? {} : { sha256: order.sha256 }),
+    companions: order.transform === undefined ? [] : [order.transform.module],
     ...(order.access === undefined ? {} : { credentials: order.access }),
     limits: {
       // The start timeout speaks first, with the phase; this one stands behind it.

@@ -2,8 +2,13 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type ClaimHolding, decideDrain, decideRecycle, decideSpecialise } from './claims.ts';
 
-const standby: ClaimHolding = { phase: 'standby', claimId: undefined, highestEpoch: 3 };
-const held = (phase: ClaimHolding['phase']): ClaimHolding => ({ phase, claimId: 'a', highestEpoch: 3 });
+const standby: ClaimHolding = { phase: 'standby', claimId: undefined, highestEpoch: 3, ranUserCode: false };
+const held = (phase: ClaimHolding['phase']): ClaimHolding => ({
+  phase,
+  claimId: 'a',
+  highestEpoch: 3,
+  ranUserCode: false,
+});
 
 test('the first claim has the standby', () => {
   expect(decideSpecialise(standby, { claimId: 'a', epoch: 3 })).toEqual({ kind: 'accept' });
@@ -23,7 +28,7 @@ test('another claim is refused whatever the runtime does with its own', () => {
 });
 
 test('a runtime that serves on its own is nobody’s to claim, drain or recycle', () => {
-  const own: ClaimHolding = { phase: 'ready', claimId: undefined, highestEpoch: 0 };
+  const own: ClaimHolding = { phase: 'ready', claimId: undefined, highestEpoch: 0, ranUserCode: false };
   for (const decide of [decideSpecialise, decideDrain, decideRecycle]) {
     expect(decide(own, { claimId: 'a', epoch: 1 })).toMatchObject({ code: 'claim-conflict' });
   }
@@ -47,7 +52,12 @@ const callArbitrary = fc.record({ claimId: fc.constantFrom('a', 'b', 'c'), epoch
 test('in any order of claims, one claim at most is accepted, and no epoch ever falls', () => {
   fc.assert(
     fc.property(fc.array(callArbitrary, { maxLength: 20 }), (calls) => {
-      let holding: ClaimHolding = { phase: 'standby', claimId: undefined, highestEpoch: 0 };
+      let holding: ClaimHolding = {
+        phase: 'standby',
+        claimId: undefined,
+        highestEpoch: 0,
+        ranUserCode: false,
+      };
       const accepted: string[] = [];
       for (const call of calls) {
         const decision = decideSpecialise(holding, call);
@@ -59,7 +69,12 @@ test('in any order of claims, one claim at most is accepted, and no epoch ever f
         expect(call.epoch).toBeGreaterThanOrEqual(holding.highestEpoch);
         if (decision.kind === 'accept') accepted.push(call.claimId);
         else expect(accepted).toEqual([call.claimId]);
-        holding = { phase: 'specialising', claimId: accepted[0], highestEpoch: call.epoch };
+        holding = {
+          phase: 'specialising',
+          claimId: accepted[0],
+          highestEpoch: call.epoch,
+          ranUserCode: false,
+        };
       }
       expect(accepted.length).toBeLessThanOrEqual(1);
     }),
@@ -73,7 +88,7 @@ test('a deposed leader can do nothing at all', () => {
       fc.constantFrom('a', 'b', undefined),
       fc.nat(10),
       (phase, claimId, epoch) => {
-        const holding: ClaimHolding = { phase, claimId, highestEpoch: 11 };
+        const holding: ClaimHolding = { phase, claimId, highestEpoch: 11, ranUserCode: false };
         for (const decide of [decideSpecialise, decideDrain, decideRecycle]) {
           expect(decide(holding, { claimId: 'a', epoch })).toMatchObject({ code: 'stale-epoch' });
         }

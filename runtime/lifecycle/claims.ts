@@ -7,6 +7,8 @@ export interface ClaimHolding {
   claimId: string | undefined;
   /** Highest epoch seen by this process in all of its incarnations; 0 before the first. */
   highestEpoch: number;
+  /** Code of a user was loaded into this process. */
+  ranUserCode: boolean;
 }
 
 export interface ClaimCall {
@@ -36,9 +38,17 @@ export function decideDrain(holding: ClaimHolding, call: ClaimCall): ClaimDecisi
   return refuse(`this runtime is ${holding.phase} for ${holder(holding)}, not for claim '${call.claimId}'`);
 }
 
-/** May this call recycle the process? Only what was drained or has failed: nobody's request is cut off. */
+/**
+ * May this call recycle the process? Only what was drained or has failed: nobody's request is cut off. And nothing in
+ * which a user's code ran: the new process would have its files, its environment and whatever was changed there.
+ */
 export function decideRecycle(holding: ClaimHolding, call: ClaimCall): ClaimDecision {
   const decision = decideDrain(holding, call);
+  if (decision.kind === 'accept' && holding.ranUserCode) {
+    const message =
+      "this runtime ran code of its service's own (transform), which may have left anything behind: end the process or pod instead";
+    return { kind: 'refuse', code: 'not-recyclable', message };
+  }
   if (decision.kind !== 'accept' || holding.phase === 'draining' || holding.phase === 'failed')
     return decision;
   return refuse(`this runtime is ${holding.phase}; drain it before it is recycled`);

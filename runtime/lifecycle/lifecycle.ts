@@ -78,6 +78,7 @@ export class Lifecycle implements Engine {
   #highestEpoch: number;
   #requestTimeoutMs: number | undefined;
   #welcomesCallers = false;
+  #ranUserCode = false;
   #serving: ServingSide | undefined;
 
   constructor(options: LifecycleOptions) {
@@ -238,6 +239,7 @@ export class Lifecycle implements Engine {
       phase: this.#phase.phase,
       claimId: this.#held?.claim?.claimId,
       highestEpoch: this.#highestEpoch,
+      ranUserCode: this.#ranUserCode,
     };
     const decision = decide(holding, call);
     if (decision.kind === 'refuse') throw new PilotlightError(decision.code, decision.message);
@@ -289,6 +291,9 @@ export class Lifecycle implements Engine {
         onFiles: (opened) => {
           held.files = opened;
         },
+        onUserCode: () => {
+          this.#ranUserCode = true;
+        },
       });
       held.model = model;
       held.files = files;
@@ -334,6 +339,11 @@ export class Lifecycle implements Engine {
         logger.error(
           { model: order.name, code: error.code, err: error },
           'an instance of the model was lost',
+        ),
+      moduleTrouble: (error) =>
+        logger.error(
+          { model: order.name, code: error.code, err: error },
+          'the thread of the service’s own code was lost',
         ),
       broken: (error) => {
         logger.error({ model: order.name, code: error.code, err: error }, 'no instance of the model is left');

@@ -1,4 +1,4 @@
-import type { ModelIdentity, SpecialiseRequest } from '../../contracts/admin.ts';
+import type { ModelIdentity, SpecialiseRequest, TransformOrder } from '../../contracts/admin.ts';
 import type { StorageAccess } from '../../contracts/storage-access.ts';
 
 /** What to load and how, whoever asks: a claim, or the command line of a runtime on its own. */
@@ -8,6 +8,8 @@ export interface LoadOrder {
   identity?: ModelIdentity | undefined;
   sha256?: string | undefined;
   access?: StorageAccess | undefined;
+  /** Code of the service's own, which the operator allows. */
+  transform?: TransformOrder | undefined;
   instances?: number | undefined;
   threadsPerInstance?: number | undefined;
   containerConcurrency?: number | undefined;
@@ -23,12 +25,13 @@ export function orderOf({ model, serving, startTimeoutMs, warmUp }: SpecialiseRe
 }
 
 /** Phases in which a load can hang, in the words of `COLD_START_PHASES`, with what is going on then. */
-export type LoadPhase = 'fetched' | 'created' | 'warmed';
+export type LoadPhase = 'fetched' | 'created' | 'warmed' | 'module';
 
 const DOING: Readonly<Record<LoadPhase, string>> = {
   fetched: 'while its files were being fetched',
   created: 'while ONNX Runtime created the session',
   warmed: 'during the warm-up run',
+  module: 'while the top level of its transform module ran',
 };
 
 /** What went on when the time to start was over, for a message. */

@@ -1,3 +1,4 @@
+import type { TransformOrder } from '../../contracts/admin.ts';
 import type { StandaloneOptions } from '../options.ts';
 import { uriFromArgument } from '../storage/uri.ts';
 import type { LoadOrder } from './load-order.ts';
@@ -17,5 +18,12 @@ export function orderFromOptions(options: StandaloneOptions, cwd: string): LoadO
     requestTimeoutMs: options.requestTimeoutMs,
     startTimeoutMs: options.startTimeoutMs,
     warmUp: 'run',
+    transform: transformOrder(options.transform),
   };
+}
+
+function transformOrder(transform: StandaloneOptions['transform']): TransformOrder | undefined {
+  if (transform === undefined) return undefined;
+  const { path, sha256, timeoutMs, memoryBytes } = transform;
+  return { module: { path, ...(sha256 !== undefined && { sha256 }) }, timeoutMs, memoryBytes };
 }

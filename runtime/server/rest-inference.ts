@@ -1,25 +1,17 @@
-import { validateInputs } from '../core/model-signature.ts';
-import { decodeInferBody, INFERENCE_HEADER_LENGTH } from '../core/oip-binary.ts';
-import { echoedParameters, planOutputs } from '../core/oip-messages.ts';
-import { encodeInferResponse } from '../core/oip-response.ts';
-import { decodePredictRequest, encodePredictResponse } from '../core/v1.ts';
-import type { InferenceResult, LoadedModel } from '../ports.ts';
-import { admit, servedVersion } from './admission.ts';
+import { isRawBody, mediaType } from '../core/hook-results.ts';
+import { INFERENCE_HEADER_LENGTH } from '../core/oip-binary.ts';
+import type { LoadedModel } from '../ports.ts';
+import { admit } from './admission.ts';
 import { acceptedCoding, compress, decodeContent } from './content-coding.ts';
 import { type Answer, bodySizeBytes, type Exchange } from './exchange.ts';
 import { batchSizeOf } from './model-statistics.ts';
 import { checkBodyHead, readBody } from './read-body.ts';
+import { decodeV1, decodeV2, type RequestForm, rawV1, rawV2 } from './request-forms.ts';
 import type { Route } from './router.ts';
+import { moduleWith, type Preparation, postprocess, preprocess, selected } from './user-hooks.ts';
 import { addresseeOf, headerText, roomSize, type Serving, Work } from './work.ts';
 
 type InferenceRoute = Extract<Route, { model: string }>;
-
-/** A tensor body decoded, and how its answer will be written. */
-interface Decoded {
-  inputs: InferenceResult['outputs'];
-  outputNames: readonly string[] | undefined;
-  encode(result: InferenceResult): Answer;
-}
 
 /**
  * Serves one inference over REST: everything that its head can tell is decided before its body is read.
@@ -57,15 +49,27 @@ async function carryOut(
       ? raw
       : await decodeContent(raw, contentEncoding, serving.reading.limits.maxBodyBytes, work.held);
   const decodeFromMs = performance.now();
-  const decoded = route.kind === 'v1-predict' ? decodeV1(body, model) : decodeV2(body, model, exchange);
+  const { form, prepared } = await read(exchange, route, model, work, body);
   const decodeMs = performance.now() - decodeFromMs;
-  const result = await work.run(model, decoded.inputs, decoded.outputNames);
+  const result = await work.run(model, prepared.inputs, form.outputNames);
   const encodeFromMs = performance.now();
-  const answer = decoded.encode(result);
+  const module = moduleWith(model, 'postprocess');
+  const answer =
+    module === undefined
+      ? form.encode(result.outputs)
+      : await answerOf(module, model, exchange, work, form, {
+          outputs: result.outputs,
+          state: prepared.state,
+        });
   const encodeMs = performance.now() - encodeFromMs;
   const { queuedMs, computeMs } = result;
-  answer.headers['server-timing'] = `queue;dur=${queuedMs.toFixed(3)}, compute;dur=${computeMs.toFixed(3)}`;
-  const batchSize = batchSizeOf(model, decoded.inputs);
+  answer.headers['server-timing'] = [
+    ...(prepared.tookMs > 0 ? [`preprocess;dur=${prepared.tookMs.toFixed(3)}`] : []),
+    `queue;dur=${queuedMs.toFixed(3)}`,
+    `compute;dur=${computeMs.toFixed(3)}`,
+    ...(module === undefined ? [] : [`postprocess;dur=${encodeMs.toFixed(3)}`]),
+  ].join(', ');
+  const batchSize = batchSizeOf(model, prepared.inputs);
   serving.statistics
     .of(model)
     .succeeded({ queuedMs, decodeMs, computeMs, encodeMs }, batchSize, performance.timeOrigin + encodeFromMs);
@@ -74,46 +78,44 @@ async function carryOut(
   return answer;
 }
 
-function decodeV2(body: Buffer, model: LoadedModel, exchange: Exchange): Decoded {
-  const request = decodeInferBody(body, headerText(exchange, INFERENCE_HEADER_LENGTH), model.signature);
-  validateInputs(model.signature, request.inputs);
-  const plan = planOutputs(model.signature, request);
-  const binaryNames = new Set(plan.filter(({ binary }) => binary).map(({ signature }) => signature.name));
-  return {
-    inputs: request.inputs,
-    outputNames: request.outputs.length === 0 ? undefined : plan.map(({ signature }) => signature.name),
-    encode: ({ outputs }) => {
-      const encoded = encodeInferResponse(
-        {
-          modelName: model.name,
-          modelVersion: servedVersion(model),
-          id: request.id,
-          parameters: echoedParameters(request.parameters),
-          outputs,
-        },
-        (name) => binaryNames.has(name),
-      );
-      const headers: Record<string, string> = { 'content-type': encoded.contentType };
-      if (encoded.inferenceHeaderLengthBytes !== undefined) {
-        headers[INFERENCE_HEADER_LENGTH] = String(encoded.inferenceHeaderLengthBytes);
-      }
-      return { status: 200, headers, body: encoded.chunks };
-    },
-  };
+/** The request, and the inputs that the model will get. */
+async function read(
+  exchange: Exchange,
+  route: InferenceRoute,
+  model: LoadedModel,
+  work: Work,
+  body: Buffer,
+): Promise<{ form: RequestForm; prepared: Preparation }> {
+  const module = moduleWith(model, 'preprocess');
+  const isV1 = route.kind === 'v1-predict';
+  if (module === undefined) {
+    const form = isV1 ? decodeV1(body, model) : decodeV2(body, model, exchange);
+    return { form, prepared: { inputs: form.inputs, state: undefined, tookMs: 0 } };
+  }
+  const type = mediaType(headerText(exchange, 'content-type'));
+  const isRaw =
+    isV1 ||
+    (headerText(exchange, INFERENCE_HEADER_LENGTH) === undefined &&
+      isRawBody(type, module.exports.rawContentTypes));
+  const form = isV1 ? rawV1() : isRaw ? rawV2(model, exchange) : decodeV2(body, model, exchange);
+  const input = { inputs: form.inputs, body: isRaw ? body : undefined };
+  return { form, prepared: await preprocess(module, model, exchange, work, form.subject, input) };
 }
 
-function decodeV1(body: Buffer, model: LoadedModel): Decoded {
-  const request = decodePredictRequest(body, model.signature);
-  validateInputs(model.signature, request.inputs);
-  return {
-    inputs: request.inputs,
-    outputNames: undefined,
-    encode: ({ outputs }) => ({
-      status: 200,
-      headers: { 'content-type': 'application/json' },
-      body: [encodePredictResponse(outputs, request)],
-    }),
-  };
+async function answerOf(
+  module: NonNullable<ReturnType<typeof moduleWith>>,
+  model: LoadedModel,
+  exchange: Exchange,
+  work: Work,
+  form: RequestForm,
+  result: Parameters<typeof postprocess>[5],
+): Promise<Answer> {
+  const answer = await postprocess(module, model, exchange, work, form.subject, result);
+  if (answer.kind === 'outputs') {
+    return form.encode(selected(answer.outputs, form.subject.outputs), answer.parameters);
+  }
+  const { status, contentType, body } = answer;
+  return { status, headers: { 'content-type': contentType }, body: [body] };
 }
 
 async function compressAnswer(exchange: Exchange, answer: Answer): Promise<void> {

@@ -1,4 +1,5 @@
 import type { ModelIdentity } from '../../contracts/admin.ts';
+import { type Companion, type FoundCompanion, findCompanions } from './companions.ts';
 import { ModelChangedError, ModelDigestMismatchError, ModelTooLargeError } from './errors.ts';
 import { externalFilesOf, resolveExternal } from './external-files.ts';
 import { sha256OfFile } from './fetch-file.ts';
@@ -15,10 +16,11 @@ export async function openLocal(request: {
   path: string;
   sha256: string | undefined;
   version: string | undefined;
+  companions: readonly Companion[];
   identity: ModelIdentity | undefined;
   limits: StorageLimits;
   signal: AbortSignal;
-}): Promise<{ modelPath: string; files: string[]; identity: ModelIdentity }> {
+}): Promise<{ folder: string; identity: ModelIdentity }> {
   const { sha256, limits, signal } = request;
   const source = new FileSource(request.path, limits);
   const known = await openKnown(source, request);
@@ -41,9 +43,34 @@ export async function openLocal(request: {
       throw new ModelDigestMismatchError(`${source.label} has the sha256 ${found}; expected ${sha256}`);
     }
   }
-  const identity = { files: all.map((file, index) => fileIdentity(file, index === 0 ? sha256 : undefined)) };
+  const beside = await findCompanions(
+    request.companions,
+    model.path,
+    (path) => source.stat(path, signal),
+    source.label,
+  );
+  const identity = {
+    files: [
+      ...all.map((file, index) => fileIdentity(file, index === 0 ? sha256 : undefined)),
+      ...(await Promise.all(beside.map((found) => hashed(found, source, signal)))),
+    ],
+  };
   if (request.identity !== undefined) refuseChanged(request.identity, identity, source.label);
-  return { modelPath, files: all.map((file) => source.localPath(file.path)), identity };
+  return { folder: source.localPath(''), identity };
+}
+
+/** @throws ModelDigestMismatchError */
+async function hashed(
+  { companion, file }: FoundCompanion,
+  source: FileSource,
+  signal: AbortSignal,
+): Promise<ModelIdentity['files'][number]> {
+  const path = source.localPath(file.path);
+  const sha256 = await sha256OfFile(path, signal);
+  if (companion.sha256 !== undefined && companion.sha256 !== sha256) {
+    throw new ModelDigestMismatchError(`${path} has the sha256 ${sha256}; expected ${companion.sha256}`);
+  }
+  return { ...fileIdentity(file, sha256), companion: true };
 }
 
 /**
@@ -59,7 +86,7 @@ async function openKnown(
     sha256,
     signal,
   }: { identity: ModelIdentity | undefined; sha256: string | undefined; signal: AbortSignal },
-): Promise<{ modelPath: string; files: string[]; identity: ModelIdentity } | undefined> {
+): Promise<{ folder: string; identity: ModelIdentity } | undefined> {
   const [model] = identity?.files ?? [];
   if (identity === undefined || model === undefined) return undefined;
   if (sha256 !== undefined && sha256 !== model.sha256) return undefined;
@@ -76,8 +103,7 @@ async function openKnown(
     return now !== undefined && file.version !== undefined && sameFile(file, fileIdentity(now, file.sha256));
   });
   if (!isSame) return undefined;
-  const files = identity.files.map(({ path }) => source.localPath(path));
-  return { modelPath: source.localPath(model.path), files, identity };
+  return { folder: source.localPath(''), identity };
 }
 
 function refuseChanged(expected: ModelIdentity, found: ModelIdentity, label: string): void {

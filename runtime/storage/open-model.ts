@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { ModelIdentity } from '../../contracts/admin.ts';
 import type { StorageAccess } from '../../contracts/storage-access.ts';
+import { type Companion, companionsOf, withoutCompanions } from './companions.ts';
 import { InvalidModelUriError, ModelNotFoundError, ModelUnreachableError } from './errors.ts';
 import type { ExternaliseOutcome } from './externalise-file.ts';
 import { entryKey } from './identity.ts';
@@ -26,6 +27,8 @@ export interface OpenModelOptions {
   sha256?: string;
   /** Pins a numeric version folder. */
   version?: string;
+  /** Files beside the model that go with it. */
+  companions?: readonly Companion[];
   /** What the URI was resolved to before: a cached start then asks nobody, and other content is refused. */
   identity?: ModelIdentity;
   limits?: Partial<StorageLimits>;
@@ -36,10 +39,12 @@ export interface OpenModelOptions {
 export interface OpenedModel {
   /** Absolute path of the `.onnx` file; its external data lies beside it as it expects. */
   modelPath: string;
-  /** Absolute paths of all files, the model first. */
+  /** Absolute paths of the model's files, the `.onnx` file first; without companions. */
   files: string[];
   sizeBytes: number;
-  /** `files[0]` is the `.onnx` file. */
+  /** Files beside the model that were asked for, in that order, with the digest that they were found to have. */
+  companions: { path: string; sha256: string | undefined }[];
+  /** `files[0]` is the `.onnx` file; companions come last. */
   identity: ModelIdentity;
   /** The same for the same content from the same place: what forms of the model are kept under. */
   contentKey: string;
@@ -76,12 +81,20 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
     Math.min(limits.overallTimeoutMs, MAX_TIMER_MS),
   );
   const signal = options.signal ? AbortSignal.any([options.signal, deadline.signal]) : deadline.signal;
-  const { version, identity } = options;
+  const { version, identity, companions = [] } = options;
   try {
     signal.throwIfAborted();
     if (uri.scheme === 'file') {
-      const local = await openLocal({ path: uri.path, sha256, version, identity, limits, signal });
-      const contentKey = entryKey(`file:${uri.path}`, local.identity);
+      const local = await openLocal({
+        path: uri.path,
+        sha256,
+        version,
+        companions,
+        identity,
+        limits,
+        signal,
+      });
+      const contentKey = entryKey(`file:${uri.path}`, withoutCompanions(local.identity));
       const release = () => Promise.resolve();
       return opened({ ...local, contentKey, externalised: undefined, fromCache: true, startedAtMs, release });
     }
@@ -94,18 +107,18 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
       cacheDir: options.cacheDir,
       sha256,
       version,
+      companions,
       identity,
       limits,
       signal,
       onProgress: options.onProgress,
     });
-    const files = leased.identity.files.map((file) => join(leased.folder, file.path));
     const release = () => leased.release();
     if (signal.aborted) await release();
     signal.throwIfAborted();
-    const { identity: found } = leased;
+    const { folder, identity: found } = leased;
     const fromCache = fetchedBytes === 0;
-    return opened({ files, identity: found, contentKey, externalised, fromCache, startedAtMs, release });
+    return opened({ folder, identity: found, contentKey, externalised, fromCache, startedAtMs, release });
   } catch (error) {
     signal.throwIfAborted();
     throw secrets.hideIn(error);
@@ -115,7 +128,7 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
 }
 
 function opened(parts: {
-  files: string[];
+  folder: string;
   identity: ModelIdentity;
   contentKey: string;
   externalised: ExternaliseOutcome | undefined;
@@ -123,13 +136,16 @@ function opened(parts: {
   startedAtMs: number;
   release: () => Promise<void>;
 }): OpenedModel {
-  const { files, identity, contentKey, externalised, fromCache, release } = parts;
+  const { folder, identity, contentKey, externalised, fromCache, release } = parts;
+  const model = withoutCompanions(identity).files;
+  const files = model.map(({ path }) => join(folder, path));
   const [modelPath] = files;
   if (modelPath === undefined) throw new ModelNotFoundError('the cache entry of the model holds no file');
   return {
     modelPath,
     files,
-    sizeBytes: identity.files.reduce((sum, file) => sum + file.sizeBytes, 0),
+    sizeBytes: model.reduce((sum, file) => sum + file.sizeBytes, 0),
+    companions: companionsOf(identity).map(({ path, sha256 }) => ({ path: join(folder, path), sha256 })),
     identity,
     contentKey,
     externalised,

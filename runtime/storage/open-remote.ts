@@ -3,6 +3,14 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ModelIdentity } from '../../contracts/admin.ts';
 import {
+  type Companion,
+  companionsOf,
+  type FoundCompanion,
+  findCompanions,
+  refuseLarge,
+  withoutCompanions,
+} from './companions.ts';
+import {
   ModelChangedError,
   ModelLayoutError,
   ModelNotFoundError,
@@ -12,7 +20,7 @@ import {
 import { externalFilesOf, refuseShort, resolveExternal } from './external-files.ts';
 import { ArrivingForm } from './external-form.ts';
 import type { ExternaliseOutcome } from './externalise-file.ts';
-import { fetchFile } from './fetch-file.ts';
+import { fetchFile, sha256OfFile } from './fetch-file.ts';
 import {
   checkIdentity,
   entryKey,
@@ -36,6 +44,7 @@ export interface RemoteRequest {
   cacheDir: string;
   sha256: string | undefined;
   version: string | undefined;
+  companions: readonly Companion[];
   identity: ModelIdentity | undefined;
   limits: StorageLimits;
   signal: AbortSignal;
@@ -68,7 +77,8 @@ export async function openRemote(request: RemoteRequest): Promise<OpenedRemote> 
     if (leased !== undefined) return fromCache(request, leased);
     return new RemoteModel(request, cache, pinnedTarget(request.identity)).open();
   }
-  const known = await byDigest(cache, request.sha256);
+  // A digest of the model says nothing of what lies beside it.
+  const known = request.companions.length > 0 ? undefined : await byDigest(cache, request.sha256);
   if (known !== undefined) return fromCache(request, known);
   try {
     return await new RemoteModel(request, cache, await resolveTarget(request)).open();
@@ -80,7 +90,7 @@ export async function openRemote(request: RemoteRequest): Promise<OpenedRemote> 
 }
 
 function fromCache({ origin }: RemoteRequest, leased: LeasedModel): OpenedRemote {
-  const contentKey = entryKey(origin, leased.identity);
+  const contentKey = entryKey(origin, withoutCompanions(leased.identity));
   return { leased, contentKey, fetchedBytes: 0, externalised: undefined };
 }
 
@@ -133,6 +143,7 @@ class RemoteModel {
   private readonly target: Target;
   private fetchedBytes = 0;
   private externalised: ExternaliseOutcome | undefined;
+  private companions: Promise<FoundCompanion[]> | undefined;
   private readonly progress = new Map<string, { done: number; total: number }>();
 
   constructor(request: RemoteRequest, cache: ModelCache, target: Target) {
@@ -180,10 +191,12 @@ class RemoteModel {
     if (this.target.pinned !== undefined)
       return this.cache.lease(entryKey(this.request.origin, this.target.pinned));
     const model = fileIdentity(this.target.model, this.request.sha256);
+    const wanted = await this.wantedCompanions();
     for (const cached of await this.cache.list()) {
       const [first, ...external] = cached.identity.files;
       if (cached.origin !== this.request.origin || first === undefined || !sameFile(first, model)) continue;
       if (this.request.sha256 !== undefined && first.sha256 !== this.request.sha256) continue;
+      if (!areTheSame(companionsOf(cached.identity), wanted)) continue;
       if (!(await this.areCurrent(external))) continue;
       const leased = await this.cache.lease(cached.key);
       if (leased !== undefined) return leased;
@@ -214,23 +227,23 @@ class RemoteModel {
       const modelBytes = await this.fetch(key, model, digest, (prefixBytes) =>
         arriving?.advance(prefixBytes),
       );
-      const entry = await this.publishWith(key, modelBytes, digest, fullPath);
-      if (entry === undefined) return undefined;
+      const published = await this.publishWith(key, modelBytes, digest, fullPath);
+      if (published === undefined) return undefined;
       // Of a model that has files of its own outside, the form would be another one.
-      if (entry === alone) this.externalised = await arriving?.finish(modelBytes);
-      return await this.cache.lease(entry);
+      if (published.isAlone) this.externalised = await arriving?.finish(modelBytes);
+      return await this.cache.lease(published.entry);
     } finally {
       await arriving?.abandon();
     }
   }
 
-  /** The model is there: fetches what it keeps outside. @returns the key of the published entry */
+  /** The model is there: fetches what it keeps outside, and what goes with it. @returns the published entry's key */
   private async publishWith(
     key: string,
     modelBytes: number,
     digest: string | undefined,
     fullPath: string,
-  ): Promise<string | undefined> {
+  ): Promise<{ entry: string; isAlone: boolean } | undefined> {
     const { limits, source, uri, origin } = this.request;
     const { model } = this.target;
     const external = await externalFilesOf(fullPath, model.path, source.label);
@@ -248,9 +261,41 @@ class RemoteModel {
       refuseShort({ ...file, sizeBytes }, external[index]?.requiredBytes ?? 0, source.label);
       return fileIdentity({ ...file, sizeBytes }, this.digestOf(file.path));
     });
-    const identity = { files: [fileIdentity({ ...model, sizeBytes: modelBytes }, digest), ...files] };
+    const identity = {
+      files: [
+        fileIdentity({ ...model, sizeBytes: modelBytes }, digest),
+        ...files,
+        ...(await this.fetchCompanions(key)),
+      ],
+    };
     const entry = entryKey(origin, identity);
-    return (await this.cache.publish(key, entry, { uri, origin, identity })) ? entry : undefined;
+    const isPublished = await this.cache.publish(key, entry, { uri, origin, identity });
+    return isPublished ? { entry, isAlone: files.length === 0 } : undefined;
+  }
+
+  private wantedCompanions(): Promise<FoundCompanion[]> {
+    const { companions, source } = this.request;
+    this.companions ??= findCompanions(
+      companions,
+      this.target.model.path,
+      (path) => this.target.find(path),
+      source.label,
+    );
+    return this.companions;
+  }
+
+  /** Their digests are taken whether or not anybody gave one: the same code is to run on every replica. */
+  private async fetchCompanions(key: string): Promise<ModelIdentity['files']> {
+    const fetched: ModelIdentity['files'] = [];
+    for (const { companion, file } of await this.wantedCompanions()) {
+      const wanted = companion.sha256 ?? this.digestOf(file.path);
+      const sizeBytes = await this.fetch(key, file, wanted);
+      refuseLarge({ ...file, sizeBytes }, this.request.source.label);
+      const path = join(this.cache.partialFolder(key), 'files', file.path);
+      const sha256 = wanted ?? (await sha256OfFile(path, this.request.signal));
+      fetched.push({ ...fileIdentity({ ...file, sizeBytes }, sha256), companion: true });
+    }
+    return fetched;
   }
 
   /** Big files one after the other with all connections each; small ones side by side with one each. */
@@ -313,4 +358,16 @@ class RemoteModel {
     }
     this.request.onProgress({ bytesDone: done, bytesTotal: total });
   }
+}
+
+/** Whether a cached model came with just these files beside it. */
+function areTheSame(cached: ModelIdentity['files'], wanted: readonly FoundCompanion[]): boolean {
+  return (
+    cached.length === wanted.length &&
+    wanted.every(({ companion, file }, index) => {
+      const found = cached[index];
+      const isExpected = companion.sha256 === undefined || companion.sha256 === found?.sha256;
+      return found?.path === file.path && isExpected;
+    })
+  );
 }

@@ -76,6 +76,7 @@ defaultPool:
 runtimeResources: {{ .Values.runtime.resources | toJson }}
 cacheSizeLimit: {{ .Values.runtime.cacheSizeLimit | quote }}
 allowCache: {{ .Values.runtime.allowCache | toJson }}
+allowTransforms: {{ .Values.runtime.allowTransforms | toJson }}
 activatorsPerService: {{ .Values.activatorsPerService }}
 quarantine: {{ .Values.quarantine | quote }}
 directMode: {{ .Values.directMode }}

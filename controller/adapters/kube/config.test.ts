@@ -19,6 +19,7 @@ describe('config.yaml', () => {
         imagePullSecrets: [],
         defaultPool: { size: 1, resources: { requests: {}, limits: {} } },
         allowCache: { hostPath: false, persistentVolumeClaim: false },
+        allowTransforms: [],
         cacheSizeLimitBytes: 10 * 2 ** 30,
         runtimeResources: { requests: { cpu: 0.1, memory: 256 * 2 ** 20 }, limits: {} },
         activatorsPerService: 2,
@@ -39,6 +40,7 @@ imagePullPolicy: Never
 imagePullSecrets: [{name: one}, two]
 defaultPool: {size: 0, resources: {limits: {memory: 1Gi}}}
 allowCache: {hostPath: true}
+allowTransforms: [a, "*"]
 cacheSizeLimit: 5Gi
 runtimeResources: {limits: {cpu: 2}}
 activatorsPerService: 3
@@ -54,6 +56,7 @@ controlUrl: https://controller.example.com:8443/
         imagePullSecrets: ['one', 'two'],
         defaultPool: { size: 0, resources: { limits: { memory: 2 ** 30 } } },
         allowCache: { hostPath: true, persistentVolumeClaim: false },
+        allowTransforms: ['a', '*'],
         runtimeResources: { requests: {}, limits: { cpu: 2 } },
         quarantineMs: 90_000,
         controlUrl: 'https://controller.example.com:8443',

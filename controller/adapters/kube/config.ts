@@ -42,6 +42,11 @@ const kubeConfigSchema = fields({
   })
     .prefault({})
     .describe('Volumes beside emptyDir that a StandbyPool may have its cache on.'),
+  allowTransforms: z
+    .array(z.union([z.literal('*'), dnsLabel]))
+    .max(1_000)
+    .default([])
+    .describe('Namespaces whose services may run code of their own in the runtime; "*": all.'),
   cacheSizeLimit: quantity().prefault('10Gi').describe('Size of a cache that doesn’t say its own.'),
   runtimeResources: resourcesSchema
     .prefault({ requests: { cpu: '100m', memory: '256Mi' } })

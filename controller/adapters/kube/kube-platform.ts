@@ -124,6 +124,7 @@ export class KubePlatform implements Platform {
     this.#services = new ServiceSource({
       ...shared,
       emit,
+      allowTransforms: settings.allowTransforms,
       onObject: (object, isGone) => this.#serviceSeen(object, isGone),
     });
     this.#revisions = new RevisionStore(client);

@@ -1,6 +1,7 @@
 import type { Problem } from '../../../crds/problems.ts';
 import { type InferenceService, parseInferenceService } from '../../../crds/schema.ts';
 import type { Logger } from '../../../process/logger.ts';
+import { type TransformNamespaces, transformProblem } from '../../core/user-code.ts';
 import type { Clock, PlatformEvent, ResolvedService } from '../../ports.ts';
 import type { KubeClient } from './api/kube-client.ts';
 import { isKubeError } from './api/kube-error.ts';
@@ -20,6 +21,8 @@ export interface ServiceSourceOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly namespaces: readonly string[];
+  /** Of them, those whose services may run code of their own. */
+  readonly allowTransforms: TransformNamespaces;
   readonly logger: Logger;
   readonly emit: (event: PlatformEvent) => void;
   /** A service is there (again, or changed in any way), or is gone. */
@@ -27,6 +30,8 @@ export interface ServiceSourceOptions {
   readonly onTrouble: (error: unknown) => void;
 }
 
+/** For whoever asks where it is allowed. */
+const ALLOW_TRANSFORMS = 'allowTransforms of the controller’s configuration';
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 /** Credentials may change without their service: they are read again after a while, spread over the services. */
 const CREDENTIALS_TTL_MS = 5 * 60_000;
@@ -154,6 +159,9 @@ export class ServiceSource {
   ): Promise<ResolvedService | { problems: string[]; isWaiting: boolean }> {
     const parsed = parseInferenceService({ ...object, status: undefined });
     if (!parsed.ok) return { problems: parsed.problems.map(lineOf), isWaiting: false };
+    const { allowTransforms } = this.#options;
+    const code = transformProblem(parsed.service, allowTransforms, ALLOW_TRANSFORMS);
+    if (code !== undefined) return { problems: [lineOf(code)], isWaiting: false };
     const references = await readReferences(this.#options.client, parsed.service).catch((error: unknown) => {
       if (!isKubeError(error, 'forbidden')) throw error;
       return { ok: false as const, problems: [{ path: 'spec.predictor', message: error.message }] };

@@ -31,6 +31,8 @@ import { readJson, removeFile, type StateFolder, writeJson } from './state-folde
 export interface LocalPlatformOptions {
   /** Folder of manifests. */
   dir: string;
+  /** Namespaces whose services may run code of their own; `*`: all. */
+  allowTransforms: readonly string[];
   state: StateFolder;
   launch: LaunchSettings;
   /** Port of the activator, for the URLs that people see. */
@@ -74,8 +76,8 @@ export class LocalPlatform implements Platform {
     this.#emit = onEvent;
     onEvent({ type: 'pool-applied', pool: { key: LOCAL_POOL, size: this.#options.standbys } });
     for (const event of tellAll(this.#known)) onEvent(event);
-    const { dir, logger } = this.#options;
-    this.#folder = await watchFolder(dir, logger, (scan) => this.#scanned(scan));
+    const { dir, allowTransforms, logger } = this.#options;
+    this.#folder = await watchFolder(dir, allowTransforms, logger, (scan) => this.#scanned(scan));
     await this.#replicas.start();
     onEvent({ type: 'synced' });
   }

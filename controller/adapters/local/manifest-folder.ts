@@ -5,6 +5,7 @@ import type { ConfigObject } from '../../../crds/config-objects.ts';
 import { formatProblem, type ManifestDocument, readManifest } from '../../../crds/manifest.ts';
 import { referenceObjects, resolveReferences } from '../../../crds/references.ts';
 import type { Logger } from '../../../process/logger.ts';
+import { type TransformNamespaces, transformProblem } from '../../core/user-code.ts';
 import type { Scan, ScannedProblem, ScannedService } from './service-diff.ts';
 
 /** Editors write a file in several steps; what is seen in between is no manifest. */
@@ -17,7 +18,10 @@ const MANIFEST_FILE = /^[^.].*\.(ya?ml|json)$/;
  * Reads all manifests of a folder (not of folders in it, as `kubectl apply -f` does) and resolves what the
  * services refer to: ConfigMaps, Secrets and ServiceAccounts of any file of the folder.
  */
-async function scanFolder(folder: string): Promise<{ scan: Scan; notices: readonly string[] }> {
+async function scanFolder(
+  folder: string,
+  allowTransforms: TransformNamespaces,
+): Promise<{ scan: Scan; notices: readonly string[] }> {
   const files = readdirSync(folder)
     .filter((name) => MANIFEST_FILE.test(name))
     .sort();
@@ -44,6 +48,11 @@ async function scanFolder(folder: string): Promise<{ scan: Scan; notices: readon
     if (document.kind !== 'InferenceService') continue;
     const { service } = document;
     const { namespace, name } = service.metadata;
+    const code = transformProblem(service, allowTransforms, '--allow-transforms of pilotlight serve');
+    if (code !== undefined) {
+      problems.push({ file, namespace, name, messages: [`${file}:${line}: ${code.path}: ${code.message}`] });
+      continue;
+    }
     const references = resolveReferences(service, referenceObjects(namespace, objects));
     if (!references.ok) {
       const messages = references.problems.map(({ path, message }) => `${file}:${line}: ${path}: ${message}`);
@@ -104,6 +113,7 @@ function problemOf(document: ManifestDocument & { state: 'invalid' }): ScannedPr
  */
 export async function watchFolder(
   folder: string,
+  allowTransforms: TransformNamespaces,
   logger: Logger,
   onScan: (scan: Scan) => void,
 ): Promise<{ close(): void }> {
@@ -126,7 +136,7 @@ export async function watchFolder(
     }
     running = true;
     try {
-      const result = await scanFolder(folder);
+      const result = await scanFolder(folder, allowTransforms);
       if (!closed) take(result);
     } catch (error) {
       // A folder that is gone for a moment deletes no service; it is looked at again.
@@ -142,7 +152,7 @@ export async function watchFolder(
     clearTimeout(timer);
     timer = setTimeout(() => void scan(), SETTLE_MS);
   };
-  take(await scanFolder(folder));
+  take(await scanFolder(folder, allowTransforms));
   const watcher: FSWatcher = watch(folder, soon);
   watcher.on('error', (error) =>
     logger.warn({ folder, err: error }, 'the manifest folder can not be watched'),

@@ -36,7 +36,7 @@ export function grpcStatusOf(error: PilotlightError): number {
     case 499:
       return GRPC_STATUS.cancelled;
     default:
-      return GRPC_STATUS.internal;
+      return error.code === 'transform-refused' ? GRPC_STATUS.invalidArgument : GRPC_STATUS.internal;
   }
 }
 

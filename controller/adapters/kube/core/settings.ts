@@ -16,6 +16,8 @@ export interface KubeSettings {
   readonly defaultPool: { readonly size: number; readonly resources: Resources };
   /** Volumes beside emptyDir that a StandbyPool may have its cache on. */
   readonly allowCache: { readonly hostPath: boolean; readonly persistentVolumeClaim: boolean };
+  /** Namespaces whose services may run code of their own in the runtime; `*`: all. */
+  readonly allowTransforms: readonly string[];
   readonly cacheSizeLimitBytes: number;
   /** Of pods whose manifest gives no resources of their own. */
   readonly runtimeResources: Resources;
