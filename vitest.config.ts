@@ -12,7 +12,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{client,contracts,crds,process,controller,activator,runtime,cli,bench,charts,images}/**/*.test.ts',
+            '{client,contracts,crds,process,vision,controller,activator,runtime,cli,bench,charts,images}/**/*.test.ts',
             'e2e/structure/**/*.test.ts',
           ],
           exclude,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { decodeCtc } from '../cli/core/decode-ctc.ts';
-import { imageTensor, planImage } from '../cli/core/image-plan.ts';
+import { imageTensor, planImage } from '../vision/image-plan.ts';
 import type { BinaryInput } from './inference-request.ts';
 
 const ROOT = join(import.meta.dirname, '..');

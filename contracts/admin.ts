@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from './errors.ts';
+import { imageInputSchema } from './image-input.ts';
 import { storageAccessSchema } from './storage-access.ts';
 
 // For whoever loads this module late, and the schemas with it.
@@ -67,6 +68,18 @@ const transformOrderSchema = z.object({
 });
 export type TransformOrder = z.infer<typeof transformOrderSchema>;
 
+const labelsOrderSchema = z.object({
+  /** One name a line, in the order of the classes. */
+  file: companionSchema,
+  /** How many of the best classes. */
+  top: z.number().int().positive(),
+  /** Which output has the scores; the model's only one when absent. */
+  output: z.string().min(1).optional(),
+  /** Whether the answer has the scores of all classes as well. */
+  keepScores: z.boolean(),
+});
+export type LabelsOrder = z.infer<typeof labelsOrderSchema>;
+
 export const specialiseRequestSchema = z.object({
   claimId: z.string().min(1),
   /** Grows with each change of leadership (a restarted local controller counts as one). */
@@ -85,6 +98,10 @@ export const specialiseRequestSchema = z.object({
     sealedAccess: z.string().optional(),
     /** The service's own code before and after the model. */
     transform: transformOrderSchema.optional(),
+    /** Images are taken as requests. */
+    image: imageInputSchema.optional(),
+    /** Scores are answered as names of classes. */
+    labels: labelsOrderSchema.optional(),
   }),
   serving: z.object({
     /** Requests at once; absent: what the runtime's instances take. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { claimOf } from './claims.ts';
 import { fields, optional, refuse, refused, text, unsupported } from './fields.ts';
+import { imageSchema, labelsSchema } from './image-fields.ts';
 import { processShape } from './pod-fields.ts';
 import { parseRuntimeArguments } from './runtime-arguments.ts';
 import { storeOf } from './storage-access.ts';
@@ -135,6 +136,8 @@ const modelShape = {
   runtimeVersion: optional(text(253)).describe('Said by KServe manifests; without effect here.'),
   name: optional(text(63)).describe('Said by KServe manifests; without effect here.'),
   transform: optional(transformSchema),
+  imageInput: optional(imageSchema),
+  labels: optional(labelsSchema),
   ...processShape,
   image: unsupported('string'),
   command: unsupported('array'),

@@ -92,16 +92,36 @@ function strippedNode(): Uint8Array {
 }
 
 /** JavaScript that Node loads, and native files of Linux on this processor; no types, maps, sources, scripts. */
-const NEEDED = new RegExp(
-  `^((dist/cjs/)?package\\.json|dist/(cjs/)?(?!.*\\.d\\.ts)[^/]+\\.js|LICENSE.*|bin/napi-v6/linux/${process.arch}/(onnxruntime_binding\\.node|libonnxruntime\\.so\\.1))$`,
-);
+const NEEDED = [
+  '(dist/cjs/)?package\\.json',
+  'LICENSE.*',
+  'dist/(cjs/)?(?!.*\\.d\\.ts)[^/]+\\.(js|cjs|mjs)',
+  `bin/napi-v6/linux/${process.arch}/(onnxruntime_binding\\.node|libonnxruntime\\.so\\.1)`,
+];
+/** Of packages that lie otherwise. */
+const NEEDED_OF: Readonly<Record<string, readonly string[]>> = {
+  '@img/colour': ['[^/]+\\.cjs'],
+  'detect-libc': ['lib/[^/]+\\.js'],
+  semver: ['(index|preload)\\.js', '(classes|functions|internal|ranges)/[^/]+\\.js'],
+  [`@img/sharp-linux-${process.arch}`]: ['index\\.cjs', 'lib/[^/]+\\.node'],
+  [`@img/sharp-libvips-linux-${process.arch}`]: [
+    'versions\\.json',
+    'lib/index\\.js',
+    'lib/libvips-cpp\\.so.*',
+  ],
+};
 
-function packageFiles(name: string): TarEntry[] {
+/** What of a package goes into an image. @throws Error where its native files are missing */
+export function packageFiles(name: string): TarEntry[] {
   const folder = join(MODULES, name);
+  const needed = new RegExp(`^(${[...NEEDED, ...(NEEDED_OF[name] ?? [])].join('|')})$`);
   const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) =>
-    NEEDED.test(path),
+    needed.test(path),
   );
-  if (name === 'onnxruntime-node' && !paths.some((path) => path.endsWith('.node'))) {
+  if (
+    (name === 'onnxruntime-node' || name.startsWith('@img/sharp-linux-')) &&
+    !paths.some((path) => path.endsWith('.node'))
+  ) {
     throw new Error(`${name} has no native files for linux/${process.arch}`);
   }
   return paths.map((path) => ({

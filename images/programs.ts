@@ -49,7 +49,17 @@ export const runtimeImage: ImageProgram = {
     'compile-child': 'runtime/engine/compile-child.ts',
   },
   mains: [],
-  packages: ['onnxruntime-node', 'onnxruntime-common'],
+  packages: [
+    'onnxruntime-node',
+    'onnxruntime-common',
+    // Reads images, for the services that take them.
+    'sharp',
+    `@img/sharp-linux-${process.arch}`,
+    `@img/sharp-libvips-linux-${process.arch}`,
+    '@img/colour',
+    'detect-libc',
+    'semver',
+  ],
   bundledPackages: ['pino-pretty'],
   compiled: { runtime: { starts: ['main', 'worker'], flags: [] } },
   writable: ['cache'],

@@ -36,6 +36,10 @@ export interface StandaloneOptions extends CommonOptions {
   readonly requestTimeoutMs: number;
   /** Code to run before and after the model: whoever types this allows it. */
   readonly transform: StandaloneTransform | undefined;
+  /** Settings in JSON, as `spec.predictor.model.imageInput` has them. */
+  readonly imageInput: string | undefined;
+  /** A file of labels beside the model, and how many of the best are answered. */
+  readonly labels: { readonly path: string; readonly top: number } | undefined;
 }
 
 export interface StandaloneTransform {
@@ -70,6 +74,9 @@ const FLAGS = {
   transform: { type: 'string' },
   'transform-timeout-ms': { type: 'string' },
   'transform-memory-bytes': { type: 'string' },
+  'image-input': { type: 'string' },
+  labels: { type: 'string' },
+  'labels-top': { type: 'string' },
   record: { type: 'string' },
   lifeline: { type: 'string' },
   'lifeline-grace-ms': { type: 'string' },
@@ -84,6 +91,7 @@ const DEFAULT_START_TIMEOUT_MS = 10 * 60_000;
 const DEFAULT_REQUEST_TIMEOUT_MS = 300_000;
 /** As the fields of a service have it. */
 const DEFAULT_TRANSFORM = { timeoutMs: 5_000, memoryBytes: 256 * 1024 ** 2 };
+const DEFAULT_TOP = 5;
 const LEAST_TRANSFORM_BYTES = 32 * 1024 ** 2;
 const MAX_PORT = 65_535;
 /** Whoever sends SIGTERM on one machine waits 5 s before it kills; all of a stop has to fit. */
@@ -152,6 +160,11 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
       timeoutMs: whole('transform-timeout-ms', 1, 2 ** 31 - 1),
       memoryBytes: whole('transform-memory-bytes', LEAST_TRANSFORM_BYTES),
     }),
+    imageInput: values['image-input'],
+    labels:
+      values.labels === undefined
+        ? undefined
+        : Object.freeze({ path: values.labels, top: whole('labels-top', 1, 1000) ?? DEFAULT_TOP }),
   });
 }
 

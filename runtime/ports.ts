@@ -1,6 +1,7 @@
 import type { PilotlightError } from '../contracts/errors.ts';
 import type { ModelSignature } from './core/model-signature.ts';
 import type { Tensor } from './core/tensor.ts';
+import type { ImageFormat } from './transform/image-messages.ts';
 import type { HookCall, HookResult } from './transform/messages.ts';
 import type { HookTiming } from './transform/module-host.ts';
 import type { ModuleExports } from './transform/module-thread.ts';
@@ -38,6 +39,8 @@ export interface LoadedModel {
   sizeBytes: number;
   /** The service's own code around the model. */
   userModule?: UserModule | undefined;
+  /** Where images are taken as requests. */
+  images?: Images | undefined;
   /** @throws PilotlightError `inference-failed`, `inference-timeout`, `server-busy`, `client-closed`. */
   infer(call: InferenceCall): Promise<InferenceResult>;
 }
@@ -47,6 +50,12 @@ export interface UserModule {
   readonly exports: ModuleExports;
   /** @throws PilotlightError `transform-*`, `inference-timeout`, `server-busy`, `client-closed`. */
   call(call: HookCall, timing: HookTiming): Promise<HookResult>;
+}
+
+/** Makes the model's input of an image. */
+export interface Images {
+  /** @throws PilotlightError `invalid-request`, `body-too-large`, `server-busy`, `client-closed`, `inference-timeout`. */
+  read(bytes: Uint8Array, format: ImageFormat, timing: HookTiming): Promise<Tensor>;
 }
 
 /** Whom this runtime serves under the platform; a runtime on its own serves anybody. */

@@ -1,7 +1,7 @@
 import { Argument, type Command, Option } from 'commander';
 import { decodeAnswer, encodeRequest, JSON_LENGTH_HEADER } from '../../client/core/infer-message.ts';
 import type { WireTensor } from '../../client/core/tensor-values.ts';
-import type { ImageWishes, InputMetadata } from '../core/image-plan.ts';
+import type { ImageWishes, InputMetadata } from '../../vision/image-plan.ts';
 import { CommandFailure, EXIT_CODES_HELP, messageOf, UsageMistake } from '../failure.ts';
 import { baseUrl, closeConnections, type HttpAnswer, headerOf } from '../http.ts';
 import { imageInput } from '../infer/image.ts';

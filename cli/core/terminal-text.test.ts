@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ColdStart } from '../../contracts/cold-start.ts';
 import type { ServiceView } from '../../contracts/console.ts';
-import { bestLabels } from './decode-labels.ts';
+import { bestLabels } from '../../vision/labels.ts';
 import { loadLine, scaleOutLine } from './load-summary.ts';
 import { statusTable } from './status-table.ts';
 import { createStyle, wantsColour } from './style.ts';
@@ -118,16 +118,15 @@ test('small tensors are shown whole, large ones with their ends and statistics',
 });
 
 test('scores become probabilities only where they are none', () => {
-  const rows = (values: number[]) =>
-    bestLabels({ name: 'y', datatype: 'FP32', shape: [1, 2], values }, 'cat\ndog\n', 5)[0];
+  const rows = (values: number[]) => bestLabels({ name: 'y', shape: [1, 2], values }, 'cat\ndog\n', 5)[0];
   expect(rows([0.25, 0.75])).toEqual([
     { label: 'dog', probability: 0.75 },
     { label: 'cat', probability: 0.25 },
   ]);
   expect(rows([0, Math.log(3)])?.[0]?.probability).toBeCloseTo(0.75, 9);
-  expect(() =>
-    bestLabels({ name: 'y', datatype: 'FP32', shape: [1, 3], values: [1, 2, 3] }, 'cat\ndog\n', 5),
-  ).toThrow('has 2 lines, the model has 3 classes');
+  expect(() => bestLabels({ name: 'y', shape: [1, 3], values: [1, 2, 3] }, 'cat\ndog\n', 5)).toThrow(
+    'has 2 lines, the model has 3 classes',
+  );
 });
 
 test.each([

@@ -1,10 +1,11 @@
 import type { Buffer } from 'node:buffer';
 import type { WireTensor } from '../../client/core/tensor-values.ts';
-import { type ImageWishes, type InputMetadata, imageTensor, planImage } from '../core/image-plan.ts';
+import { openImage } from '../../vision/decode-image.ts';
+import { type ImageWishes, type InputMetadata, imageTensor, planImage } from '../../vision/image-plan.ts';
 import { CommandFailure, messageOf } from '../failure.ts';
 
 /** A file of a few KB can unfold to gigabytes of pixels; this is four times a large camera's. */
-const MAX_PIXELS = 200_000_000;
+const LIMITS = { maxPixels: 200_000_000, timeoutSeconds: 60 };
 
 /**
  * An image file (PNG, JPEG, WebP, GIF, TIFF, AVIF, SVG) as the tensor that an input takes; turned upright as its
@@ -17,20 +18,12 @@ export async function imageInput(
   input: InputMetadata,
   wishes: ImageWishes,
 ): Promise<WireTensor> {
-  const { default: sharp } = await import('sharp');
   try {
-    const picture = sharp(image.bytes, { limitInputPixels: MAX_PIXELS });
-    const { autoOrient } = await picture.metadata().catch((error: unknown) => {
+    const picture = await openImage(image.bytes, LIMITS).catch((error: unknown) => {
       throw new Error(`neither JSON, nor .npy, nor an image that can be read (${messageOf(error)})`);
     });
-    const plan = planImage(input, autoOrient, wishes);
-    const { data } = await picture
-      .autoOrient()
-      .flatten({ background: '#ffffff' })
-      .resize(plan.width, plan.height, { fit: 'fill' })
-      .toColourspace(plan.channelCount === 1 ? 'b-w' : 'srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
+    const plan = planImage(input, picture, wishes);
+    const data = await picture.pixels(plan, 'fill');
     return { name: plan.input, datatype: plan.datatype, ...imageTensor(data, plan) };
   } catch (error) {
     throw new CommandFailure(`${image.source}: ${messageOf(error)}`);

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import type { EncodedRequest } from '../../client/core/infer-message.ts';
 import { InferenceClient, InferenceError } from '../../client/rest.ts';
-import type { InputMetadata } from '../core/image-plan.ts';
+import type { InputMetadata } from '../../vision/image-plan.ts';
 import { CommandFailure } from '../failure.ts';
 import { fetchOverAgent, type HttpAnswer, noAnswer } from '../http.ts';
 

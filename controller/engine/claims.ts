@@ -105,7 +105,7 @@ export function specialiseRequest(
   const { resolved, identity } = revision;
   const own = serviceSettings(resolved);
   const { containerConcurrency, model } = resolved.service.spec.predictor;
-  const { transform } = model ?? {};
+  const { transform, imageInput, labels } = model ?? {};
   const { instances, threadsPerInstance, sha256 } = own.runtime;
   const access = accessTo(resolved, entry.resolved);
   return {
@@ -120,6 +120,8 @@ export function specialiseRequest(
       ...(sha256 !== undefined && { sha256 }),
       ...(access !== undefined && { access }),
       ...(transform !== undefined && { transform: transformOrder(transform) }),
+      ...(imageInput !== undefined && { image: imageInput }),
+      ...(labels !== undefined && { labels: { ...labels, file: { path: labels.file } } }),
     },
     serving: {
       ...(containerConcurrency > 0 && { containerConcurrency }),

@@ -45,9 +45,10 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   crds: ['contracts'],
   controller: ['contracts', 'process', 'crds'],
   activator: ['contracts', 'process'],
-  runtime: ['contracts', 'process'],
+  vision: ['contracts'],
+  runtime: ['contracts', 'process', 'vision'],
   client: ['contracts'],
-  cli: ['contracts', 'process', 'crds', 'client'],
+  cli: ['contracts', 'process', 'crds', 'client', 'vision'],
 };
 
 /** The one place where the command line reaches into the components: each command starts one of these. */

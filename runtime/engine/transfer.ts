@@ -25,3 +25,11 @@ export function transferable(tensors: readonly Tensor[]): { tensors: Tensor[]; t
   });
   return { tensors: ready, transferList: [...handedOver] };
 }
+
+/** Bytes made ready for `postMessage`, as a plain Uint8Array of nothing but them. */
+export function transferableBytes(bytes: Uint8Array): { bytes: Uint8Array; transferList: ArrayBuffer[] } {
+  // Not the Buffer that it may be: a slice of one is a view, and a clone of a view takes all that is behind it.
+  const data = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const own = transferable([{ name: '', datatype: 'UINT8', shape: [bytes.byteLength], data }]);
+  return { bytes: own.tensors[0]?.data as Uint8Array, transferList: own.transferList };
+}

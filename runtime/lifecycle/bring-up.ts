@@ -1,21 +1,15 @@
 import type { SpecialiseEvent } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { planThreads } from '../core/threads.ts';
-import {
-  type LoadObserver,
-  loadModel,
-  type ModelHandle,
-  modelClosed,
-  unlessAborted,
-} from '../engine/load-model.ts';
+import { type LoadObserver, type ModelHandle, unlessAborted } from '../engine/load-model.ts';
 import { ModelForms } from '../engine/model-forms.ts';
 import type { ProcessLimits } from '../engine/process-limits.ts';
 import { findStart, readStartAhead, type StartingPoint } from '../engine/starting-point.ts';
 import type { WorkerReserve } from '../engine/worker-reserve.ts';
 import type { OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
 import { DEFAULT_STORAGE_LIMITS } from '../storage/storage-types.ts';
-import type { ModuleHost } from '../transform/module-host.ts';
 import { doing, type LoadOrder, type LoadPhase } from './load-order.ts';
+import { companionsOf, loadOrEnd, startSurroundings, surround } from './surroundings.ts';
 
 /** Files on this machine's disk, and the lease that keeps them there. */
 export type LoadedFiles = Pick<OpenedModel, 'release'>;
@@ -92,10 +86,9 @@ export async function bringUp(
       identity: opened.identity,
     });
     phase = 'created';
-    // Beside the session: its top level may take its time.
-    const starting = startModule(order, opened, context, signal);
-    starting?.catch(() => undefined);
-    const model = await loadOrEnd(starting, {
+    // Beside the session: they may take their time.
+    const around = startSurroundings(order, opened, context, signal);
+    const model = await loadOrEnd(around, {
       name: order.name,
       versions: [versionOf(opened.identity.files[0]?.path ?? '')],
       modelPath: opened.modelPath,
@@ -119,7 +112,7 @@ export async function bringUp(
       },
     });
     phase = 'module';
-    const userModule = await untilLoaded(starting, model);
+    await surround(model, order, around);
     const files = {
       release: () =>
         releaseBoth(
@@ -127,69 +120,10 @@ export async function bringUp(
           () => opened.release(),
         ),
     };
-    if (userModule === undefined) return { model, files };
-    return { model: withModule(model, userModule), files };
+    return { model, files };
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** Loaded by services that have code of their own, and by no other. */
-function startModule(
-  order: LoadOrder,
-  opened: OpenedModel,
-  context: BringUpContext,
-  signal: AbortSignal,
-): Promise<ModuleHost> | undefined {
-  const { transform } = order;
-  if (transform === undefined) return undefined;
-  return import('../transform/start-module.ts').then(({ startModule: start }) =>
-    start(transform, opened.companions, {
-      signal,
-      onUserCode: context.onUserCode,
-      onTrouble: (error) => context.observer.moduleTrouble?.(error),
-    }),
-  );
-}
-
-/** Code without its model is of no use. */
-async function loadOrEnd(
-  starting: Promise<ModuleHost> | undefined,
-  options: Parameters<typeof loadModel>[0],
-): Promise<ModelHandle> {
-  try {
-    return await loadModel(options);
-  } catch (error) {
-    void starting?.then(
-      (module) => module.close(),
-      () => undefined,
-    );
-    throw error;
-  }
-}
-
-/** A model without the code that goes with it is not served. */
-async function untilLoaded(
-  starting: Promise<ModuleHost> | undefined,
-  model: ModelHandle,
-): Promise<ModuleHost | undefined> {
-  try {
-    return await starting;
-  } catch (error) {
-    await model.close(modelClosed());
-    throw error;
-  }
-}
-
-function withModule(model: ModelHandle, userModule: ModuleHost): ModelHandle {
-  const closeModel = model.close.bind(model);
-  return Object.assign(model, {
-    userModule,
-    close: async (reason: PilotlightError) => {
-      userModule.close();
-      await closeModel(reason);
-    },
-  });
 }
 
 /** The files to start from, in the page cache. */
@@ -222,7 +156,7 @@ function openOptions(order: LoadOrder, context: BringUpContext, signal: AbortSig
     signal,
     ...(order.identity === undefined ? {} : { identity: order.identity }),
     ...(order.sha256 === undefined ? {} : { sha256: order.sha256 }),
-    companions: order.transform === undefined ? [] : [order.transform.module],
+    companions: companionsOf(order),
     ...(order.access === undefined ? {} : { credentials: order.access }),
     limits: {
       // The start timeout speaks first, with the phase; this one stands behind it.

@@ -1,4 +1,5 @@
-import type { ModelIdentity, SpecialiseRequest, TransformOrder } from '../../contracts/admin.ts';
+import type { LabelsOrder, ModelIdentity, SpecialiseRequest, TransformOrder } from '../../contracts/admin.ts';
+import type { ImageInput } from '../../contracts/image-input.ts';
 import type { StorageAccess } from '../../contracts/storage-access.ts';
 
 /** What to load and how, whoever asks: a claim, or the command line of a runtime on its own. */
@@ -10,6 +11,8 @@ export interface LoadOrder {
   access?: StorageAccess | undefined;
   /** Code of the service's own, which the operator allows. */
   transform?: TransformOrder | undefined;
+  image?: ImageInput | undefined;
+  labels?: LabelsOrder | undefined;
   instances?: number | undefined;
   threadsPerInstance?: number | undefined;
   containerConcurrency?: number | undefined;
@@ -31,7 +34,7 @@ const DOING: Readonly<Record<LoadPhase, string>> = {
   fetched: 'while its files were being fetched',
   created: 'while ONNX Runtime created the session',
   warmed: 'during the warm-up run',
-  module: 'while the top level of its transform module ran',
+  module: 'while what stands around the model was loaded: its transform module, the reader of images',
 };
 
 /** What went on when the time to start was over, for a message. */

@@ -43,6 +43,10 @@ const CODES: readonly ErrorCode[] = [
   'draining',
   'load-failed',
   'inference-timeout',
+  'unsupported-media-type',
+  'transform-refused',
+  'transform-failed',
+  'transform-timeout',
 ];
 
 /** By status, for `components`: each is referred to from many places. */

@@ -1,14 +1,13 @@
-import { isRawBody, mediaType } from '../core/hook-results.ts';
-import { INFERENCE_HEADER_LENGTH } from '../core/oip-binary.ts';
 import type { LoadedModel } from '../ports.ts';
 import { admit } from './admission.ts';
 import { acceptedCoding, compress, decodeContent } from './content-coding.ts';
 import { type Answer, bodySizeBytes, type Exchange } from './exchange.ts';
 import { batchSizeOf } from './model-statistics.ts';
 import { checkBodyHead, readBody } from './read-body.ts';
-import { decodeV1, decodeV2, type RequestForm, rawV1, rawV2 } from './request-forms.ts';
+import type { RequestForm } from './request-forms.ts';
+import { readInput } from './rest-input.ts';
 import type { Route } from './router.ts';
-import { moduleWith, type Preparation, postprocess, preprocess, selected } from './user-hooks.ts';
+import { moduleWith, postprocess, selected } from './user-hooks.ts';
 import { addresseeOf, headerText, roomSize, type Serving, Work } from './work.ts';
 
 type InferenceRoute = Extract<Route, { model: string }>;
@@ -49,7 +48,7 @@ async function carryOut(
       ? raw
       : await decodeContent(raw, contentEncoding, serving.reading.limits.maxBodyBytes, work.held);
   const decodeFromMs = performance.now();
-  const { form, prepared } = await read(exchange, route, model, work, body);
+  const { form, prepared } = await readInput(exchange, route, model, work, body);
   const decodeMs = performance.now() - decodeFromMs;
   const result = await work.run(model, prepared.inputs, form.outputNames);
   const encodeFromMs = performance.now();
@@ -76,30 +75,6 @@ async function carryOut(
   await compressAnswer(exchange, answer);
   work.held.takeAnyway(bodySizeBytes(answer.body));
   return answer;
-}
-
-/** The request, and the inputs that the model will get. */
-async function read(
-  exchange: Exchange,
-  route: InferenceRoute,
-  model: LoadedModel,
-  work: Work,
-  body: Buffer,
-): Promise<{ form: RequestForm; prepared: Preparation }> {
-  const module = moduleWith(model, 'preprocess');
-  const isV1 = route.kind === 'v1-predict';
-  if (module === undefined) {
-    const form = isV1 ? decodeV1(body, model) : decodeV2(body, model, exchange);
-    return { form, prepared: { inputs: form.inputs, state: undefined, tookMs: 0 } };
-  }
-  const type = mediaType(headerText(exchange, 'content-type'));
-  const isRaw =
-    isV1 ||
-    (headerText(exchange, INFERENCE_HEADER_LENGTH) === undefined &&
-      isRawBody(type, module.exports.rawContentTypes));
-  const form = isV1 ? rawV1() : isRaw ? rawV2(model, exchange) : decodeV2(body, model, exchange);
-  const input = { inputs: form.inputs, body: isRaw ? body : undefined };
-  return { form, prepared: await preprocess(module, model, exchange, work, form.subject, input) };
 }
 
 async function answerOf(

@@ -182,10 +182,10 @@ test('a hook that eats its memory costs its thread alone', async () => {
   const greedy = await host(
     `const kept = [];
     export function preprocess({ id, inputs }) {
-      if (id === 'eat') for (;;) kept.push(new Array(1000).fill({}));
+      if (id === 'eat') for (;;) kept.push(new Array(500_000).fill(1));
       return { inputs: [{ name: 'x', datatype: 'FP32', shape: [1], data: [1] }] };
     }`,
-    { memoryBytes: 32 * MIB },
+    { memoryBytes: 32 * MIB, timeoutMs: 60_000 },
   );
   const error = await refusal(preprocess(greedy, { id: 'eat' }));
   expect(error.code).toBe('transform-failed');

@@ -1,5 +1,5 @@
 import { PilotlightError } from '../../contracts/errors.ts';
-import { transferable } from '../engine/transfer.ts';
+import { transferable, transferableBytes } from '../engine/transfer.ts';
 import type { FromModule, HookCall, HookResult, RequestForHook } from './messages.ts';
 import { type ModuleExports, type ModuleSource, ModuleThread } from './module-thread.ts';
 
@@ -259,11 +259,9 @@ function readyToSend(call: HookCall): { call: HookCall; transferList: ArrayBuffe
   const { tensors, transferList } = transferable(inputs);
   const ready: RequestForHook = { ...call.request, inputs: tensors };
   if (body === undefined) return { call: { ...call, request: ready }, transferList };
-  // Not the Buffer that it may be: a slice of one is a view, and a clone of a view takes all that is behind it.
-  const data = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
-  const own = transferable([{ name: '', datatype: 'UINT8', shape: [body.byteLength], data }]);
+  const own = transferableBytes(body);
   return {
-    call: { ...call, request: { ...ready, body: own.tensors[0]?.data as Uint8Array } },
+    call: { ...call, request: { ...ready, body: own.bytes } },
     transferList: [...transferList, ...own.transferList],
   };
 }

@@ -1,10 +1,8 @@
-import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { TransformOrder } from '../../contracts/admin.ts';
-import { PilotlightError } from '../../contracts/errors.ts';
+import type { PilotlightError } from '../../contracts/errors.ts';
 import type { OpenedModel } from '../storage/open-model.ts';
+import { companionText } from './companion-text.ts';
 import { ModuleHost } from './module-host.ts';
 
 interface Context {
@@ -15,8 +13,7 @@ interface Context {
 }
 
 /**
- * Starts a service's own code from the files that came with its model. What runs is what was hashed: the file is read
- * once, and its thread gets the text.
+ * Starts a service's own code from the files that came with its model: its thread gets the text that was checked.
  *
  * @throws PilotlightError `model-digest-mismatch`, `transform-invalid`
  */
@@ -25,22 +22,12 @@ export async function startModule(
   companions: OpenedModel['companions'],
   { signal, onUserCode, onTrouble }: Context,
 ): Promise<ModuleHost> {
-  const found = companions.find(({ path }) => path === module.path || path.endsWith(`/${module.path}`));
-  if (found === undefined) {
-    throw new PilotlightError('internal', `the model came without ${module.path}`);
-  }
-  const name = basename(module.path);
-  const bytes = await readFile(found.path, { signal });
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  const expected = module.sha256 ?? found.sha256;
-  if (expected !== undefined && sha256 !== expected) {
-    throw new PilotlightError(
-      'model-digest-mismatch',
-      `${name} has the sha256 ${sha256}; expected ${expected}`,
-    );
-  }
-  if (!isUtf8(bytes)) throw new PilotlightError('transform-invalid', `${name} is no text in UTF-8`);
+  const source = await companionText(module, companions, signal);
   onUserCode();
-  const source = { name, source: bytes.toString('utf8') };
-  return ModuleHost.start(source, { timeoutMs, memoryBytes }, signal, onTrouble);
+  return ModuleHost.start(
+    { name: basename(module.path), source },
+    { timeoutMs, memoryBytes },
+    signal,
+    onTrouble,
+  );
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type ImagePlan, type InputMetadata, imageTensor, planImage } from './image-plan.ts';
 
@@ -73,6 +74,9 @@ const PLAN: ImagePlan = {
   channels: 'rgb',
   mean: [0, 0, 0],
   std: [1, 1, 1],
+  scale: 1 / 255,
+  padding: 0,
+  scaled: { width: 2, height: 1 },
 };
 const floats = (bytes: Uint8Array): number[] =>
   Array.from(new Float32Array(bytes.buffer), (value) => Number(value.toFixed(6)));
@@ -98,4 +102,39 @@ test('half precision has two bytes a value', () => {
   const { bytes } = imageTensor(PIXELS, { ...PLAN, datatype: 'FP16' });
   expect(bytes.byteLength).toBe(12);
   expect(new Float16Array(bytes.buffer)[0]).toBe(1);
+});
+
+const target = input([1, 3, 224, 224]);
+
+test('an image is stretched, cut from the middle, or fitted in', () => {
+  expect(planImage(target, PHOTO, {}).scaled).toEqual({ width: 224, height: 224 });
+  expect(planImage(target, PHOTO, { fit: 'cover' }).scaled).toEqual({ width: 299, height: 224 });
+  expect(planImage(target, PHOTO, { fit: 'contain' }).scaled).toEqual({ width: 224, height: 168 });
+  expect(planImage(target, PHOTO, { shorterSide: 256 }).scaled).toEqual({ width: 341, height: 256 });
+});
+
+test('what would be cut from a size below the model’s, or of a hundred million pixels, is refused', () => {
+  expect(() => planImage(target, PHOTO, { shorterSide: 200 })).toThrow(
+    /expected at least the size of the input, 224x224/,
+  );
+  expect(() => planImage(target, { width: 1, height: 8_000 }, { fit: 'cover' })).toThrow(/too long and thin/);
+});
+
+test('whatever the image, it covers the model’s size, or fits into it', () => {
+  const side = fc.integer({ min: 1, max: 300 });
+  fc.assert(
+    fc.property(side, side, side, side, (width, height, modelWidth, modelHeight) => {
+      const metadata = input([1, 3, modelHeight, modelWidth]);
+      const covered = planImage(metadata, { width, height }, { fit: 'cover' }).scaled;
+      expect(covered.width >= modelWidth && covered.height >= modelHeight).toBe(true);
+      expect(covered.width === modelWidth || covered.height === modelHeight).toBe(true);
+      const fitted = planImage(metadata, { width, height }, { fit: 'contain' }).scaled;
+      expect(fitted.width <= modelWidth && fitted.height <= modelHeight).toBe(true);
+    }),
+  );
+});
+
+test('a scale of its own stands in for 1/255', () => {
+  const { bytes } = imageTensor(PIXELS, { ...PLAN, scale: 1 });
+  expect(new Float32Array(bytes.buffer as ArrayBuffer)[0]).toBe(PIXELS[0]);
 });

@@ -1,9 +1,23 @@
-import type { TensorWithValues } from '../../client/core/tensor-values.ts';
-
 export interface Labelled {
   readonly label: string;
   /** 0 to 1. */
   readonly probability: number;
+}
+
+/** Scores of classes, or of several rows of them. */
+export interface Scores {
+  readonly name: string;
+  /** [classes] or [batch, classes]. */
+  readonly shape: readonly number[];
+  readonly values: ArrayLike<unknown>;
+}
+
+/** A file of labels as a list: one a line. */
+export function parseLabels(text: string): string[] {
+  return text
+    .replace(/^\uFEFF/, '')
+    .replace(/\r?\n$/, '')
+    .split(/\r?\n/);
 }
 
 /** A row of scores that adds up to 1 within this, and has none below 0, is taken for probabilities already. */
@@ -14,10 +28,10 @@ const SUM_TOLERANCE = 1e-2;
  * softmax.
  *
  * @param output of shape [classes] or [batch, classes].
- * @param labels one a line, in the order of the classes.
+ * @param labels in the order of the classes; as a text one a line.
  */
-export function bestLabels(output: TensorWithValues, labels: string, count: number): Labelled[][] {
-  const names = labels.replace(/\r?\n$/, '').split(/\r?\n/);
+export function bestLabels(output: Scores, labels: string | readonly string[], count: number): Labelled[][] {
+  const names = typeof labels === 'string' ? parseLabels(labels) : labels;
   const classes = output.shape.at(-1);
   if (classes === undefined || output.shape.length > 2) {
     throw new Error(
@@ -27,7 +41,7 @@ export function bestLabels(output: TensorWithValues, labels: string, count: numb
   if (names.length !== classes) {
     throw new Error(`the file of labels has ${names.length} lines, the model has ${classes} classes`);
   }
-  const scores = Array.from(output.values as ArrayLike<number>, Number);
+  const scores = Array.from(output.values, Number);
   const rows = output.shape.length === 2 ? (output.shape[0] ?? 0) : 1;
   return Array.from({ length: rows }, (_row, row) => {
     const probabilities = asProbabilities(scores.slice(row * classes, (row + 1) * classes));
