@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { PilotlightError } from '../contracts/errors.ts';
+import { addCompileCommand } from './commands/compile.ts';
 import { addInferCommand } from './commands/infer.ts';
 import { addProgramCommands } from './commands/programs.ts';
 import { addServeCommand } from './commands/serve.ts';
@@ -49,6 +50,7 @@ ${EXIT_CODES_HELP}`,
   addStatusCommand(program);
   addInferCommand(program);
   addValidateCommand(program);
+  addCompileCommand(program);
   addProgramCommands(program);
   return program;
 }

@@ -55,3 +55,46 @@ export async function withProgress<Result>(text: string, work: Promise<Result>):
     spinner?.stop();
   }
 }
+
+/** What a longer job shows of itself while it works. */
+export interface Progress {
+  /** @param share done, from 0 to 1, where it is known */
+  show(text: string, share?: number): void;
+  /** Prints something beside it, undisturbed. */
+  aside(write: () => void): void;
+}
+
+/** A spinner on a terminal that says what is being done; in a pipe a line for each new step that takes its time. */
+export async function withSteps<Result>(work: (progress: Progress) => Promise<Result>): Promise<Result> {
+  if (!isatty(2)) return work(lineProgress());
+  const { default: ora } = await import('ora');
+  const spinner = ora({ stream: process.stderr, discardStdin: false });
+  try {
+    return await work({
+      show: (text, share) => {
+        const percent = share === undefined ? '' : ` ${Math.floor(share * 100)} %`;
+        spinner.text = `${text}${percent}`;
+        if (!spinner.isSpinning) spinner.start();
+      },
+      aside: (write) => {
+        const wasSpinning = spinner.isSpinning;
+        spinner.stop();
+        write();
+        if (wasSpinning) spinner.start();
+      },
+    });
+  } finally {
+    spinner.stop();
+  }
+}
+
+function lineProgress(): Progress {
+  let shown = '';
+  return {
+    show: (text) => {
+      if (text !== shown) note(`${text} …`);
+      shown = text;
+    },
+    aside: (write) => write(),
+  };
+}

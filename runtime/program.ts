@@ -1,6 +1,5 @@
 import { writeSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { defaultCacheDir } from './cache-dir.ts';
 import { exitAtOnce } from './engine/instance.ts';
 import type { RunningRuntime } from './main.ts';
 import { OptionError, parseOptions, type RuntimeOptions } from './options.ts';
@@ -44,11 +43,6 @@ export async function runProgram(
     complain(`pilotlight runtime: ${error instanceof Error ? error.message : String(error)}`);
     exitAtOnce(error instanceof OptionError ? 2 : 1);
   }
-}
-
-/** `$XDG_CACHE_HOME/pilotlight/models`, as the XDG base directory specification has it. */
-function defaultCacheDir(environment: NodeJS.ProcessEnv): string {
-  return join(environment['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pilotlight', 'models');
 }
 
 /** Straight to the descriptor: `process.stdout` would be opened for one line, and nobody may listen at its end. */

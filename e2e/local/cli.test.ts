@@ -49,7 +49,7 @@ function written(name: string, content: string | Uint8Array): string {
 }
 
 describe('help and usage', () => {
-  const COMMANDS = ['serve', 'status', 'infer', 'validate', 'runtime', 'activator', 'controller'];
+  const COMMANDS = ['serve', 'status', 'infer', 'validate', 'compile', 'runtime', 'activator', 'controller'];
 
   test('the help names every command, and every command has examples and exit codes', async () => {
     const { code, out } = await pilotlight(['--help']);

@@ -206,6 +206,25 @@ describe.skipIf(missing !== undefined)('models from a real S3 server (versitygw)
     await again.release();
   });
 
+  test.each(['s3://models/versions', 's3://models/versions/', 's3://models/versions/2/model.onnx'])(
+    'an identity that was resolved before is fetched again where the cache has lost it: %s',
+    async (uri) => {
+      await server.putObject('models', 'versions/2/model.onnx', silero);
+      const first = await open(uri, access, uri.endsWith('.onnx') ? {} : { version: '2' });
+      await first.release();
+      await rm(cacheDir, { recursive: true });
+      const again = await openModel({
+        uri,
+        cacheDir,
+        credentials: { s3: access },
+        identity: first.identity,
+        limits: { attempts: 1 },
+      });
+      expect(digest(await readFile(again.modelPath))).toBe(digest(silero));
+      await again.release();
+    },
+  );
+
   test('an object replaced since it was resolved is refused for the pinned identity', async () => {
     await server.putObject('models', 'moving/model.onnx', silero);
     const first = await open('s3://models/moving/model.onnx');

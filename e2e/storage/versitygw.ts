@@ -24,10 +24,13 @@ export async function versitygwMissing(): Promise<string | undefined> {
 export class Versitygw {
   readonly endpoint: string;
   readonly port: number;
+  /** Of the objects of its buckets, which lie there as plain files. */
+  readonly objects: string;
   private readonly child: ChildProcess;
 
-  private constructor(port: number, child: ChildProcess) {
+  private constructor(port: number, objects: string, child: ChildProcess) {
     this.port = port;
+    this.objects = objects;
     this.endpoint = `http://127.0.0.1:${port}`;
     this.child = child;
   }
@@ -60,7 +63,7 @@ export class Versitygw {
     child.stderr?.on('data', (text: Buffer) => {
       said = (said + text.toString()).slice(-4096);
     });
-    const server = new Versitygw(port, child);
+    const server = new Versitygw(port, objects, child);
     const deadline = Date.now() + START_TIMEOUT_MS;
     while (!(await server.isHealthy())) {
       if (child.exitCode !== null || Date.now() > deadline) {

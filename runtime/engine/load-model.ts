@@ -9,7 +9,7 @@ import type { ProcessLimits } from './process-limits.ts';
 import { quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
 import { markUnusable, Settling } from './settling.ts';
 import { signatureOf } from './signature.ts';
-import { findStart, plainStart, type StartingPoint } from './starting-point.ts';
+import { findStart, type ModelFiles, plainStart, type StartingPoint } from './starting-point.ts';
 import { warmUpInputs } from './warm-up-input.ts';
 import type { WorkerReserve } from './worker-reserve.ts';
 
@@ -38,6 +38,8 @@ export interface LoadModelOptions {
   forms?: ModelForms | undefined;
   /** What `findStart` has found; loading gives its lease back. The model as it is when absent. */
   start?: StartingPoint | undefined;
+  /** Set when the model's own files aren't here: brings them, should `start` be of no use. */
+  bringOriginal?: (() => Promise<ModelFiles>) | undefined;
 }
 
 /** What goes on while a model loads and serves; nothing is awaited. */
@@ -48,6 +50,8 @@ export interface LoadObserver {
   warmUpSkipped: (reason: string) => void;
   /** A form of the model that starts faster could not be made or used; it is served as well as it can be. */
   notCompiled?: (reason: string) => void;
+  /** A form that was compiled ahead of time lies beside the model and is not used. */
+  compiledIgnored?: (reason: string) => void;
   /** Every instance has the session that runs fastest now. */
   settled?: (kind: StartingPoint['kind']) => void;
   /** An instance was lost or could not be made; the model serves on. */
@@ -216,10 +220,11 @@ async function insteadOf(
   await failed.release();
   if (failed.kind === 'plain') return failed;
   await forms.remove(failed.kind).catch(() => undefined);
-  if (failed.kind !== 'external') return findStart(options, forms, () => undefined);
+  const model = (await options.bringOriginal?.()) ?? options;
+  if (failed.kind !== 'external') return findStart(model, forms, () => undefined);
   // Nothing is at fault with its files, they were just looked at: ONNX Runtime wants these weights inside.
   await markUnusable(forms, 'external').catch(() => undefined);
-  return plainStart(options);
+  return plainStart(model);
 }
 
 function needOf({ mapped }: SessionPlan, instances: number, options: LoadModelOptions): MemoryNeed {

@@ -70,6 +70,8 @@ export class Settling {
 
   async #settle(): Promise<StartingPoint | undefined> {
     const { forms, start, sizeBytes } = this.#options;
+    // None is better; and where it was compiled ahead of time, what it was made from isn't here.
+    if (start.kind === 'prepacked') return undefined;
     const optimised = await this.#obtain('optimised', start);
     if (optimised === undefined) return undefined;
     if (start.kind === 'plain' || start.kind === 'optimised') await forms.evict('external');

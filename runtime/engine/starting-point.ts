@@ -41,13 +41,8 @@ export async function findStart(
   onLeft: (reason: string) => void,
 ): Promise<StartingPoint> {
   if (forms === undefined) return plainStart(model);
-  const prepacked = await usable(forms, 'prepacked');
-  if (prepacked?.facts['first'] === true) return formStart('prepacked', prepacked);
-  await prepacked?.release();
-  for (const kind of QUICKEST) {
-    const form = await usable(forms, kind);
-    if (form !== undefined) return formStart(kind, form);
-  }
+  const best = await findForm(forms);
+  if (best !== undefined) return best;
   const known = await forms.find('external');
   await known?.release();
   if (known !== undefined) return plainStart(model);
@@ -57,6 +52,18 @@ export async function findStart(
     if (form !== undefined) return formStart('external', form);
   } else onLeft(outcome.reason);
   return plainStart(model);
+}
+
+/** The best form that is there already; none is made. */
+export async function findForm(forms: ModelForms): Promise<StartingPoint | undefined> {
+  const prepacked = await usable(forms, 'prepacked');
+  if (prepacked?.facts['first'] === true) return formStart('prepacked', prepacked);
+  await prepacked?.release();
+  for (const kind of QUICKEST) {
+    const form = await usable(forms, kind);
+    if (form !== undefined) return formStart(kind, form);
+  }
+  return undefined;
 }
 
 /** Without forms that only say that they can't be made. */

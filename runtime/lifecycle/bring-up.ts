@@ -2,14 +2,12 @@ import type { SpecialiseEvent } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { planThreads } from '../core/threads.ts';
 import { type LoadObserver, type ModelHandle, unlessAborted } from '../engine/load-model.ts';
-import { ModelForms } from '../engine/model-forms.ts';
 import type { ProcessLimits } from '../engine/process-limits.ts';
-import { findStart, readStartAhead, type StartingPoint } from '../engine/starting-point.ts';
 import type { WorkerReserve } from '../engine/worker-reserve.ts';
-import type { OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
-import { DEFAULT_STORAGE_LIMITS } from '../storage/storage-types.ts';
+import type { OpenedModel } from '../storage/open-model.ts';
 import { doing, type LoadOrder, type LoadPhase } from './load-order.ts';
-import { companionsOf, loadOrEnd, startSurroundings, surround } from './surroundings.ts';
+import { openSource, prepareStart } from './model-source.ts';
+import { loadOrEnd, startSurroundings, surround } from './surroundings.ts';
 
 /** Files on this machine's disk, and the lease that keeps them there. */
 export type LoadedFiles = Pick<OpenedModel, 'release'>;
@@ -31,13 +29,6 @@ export interface BringUpContext {
   /** Called as soon as files are leased, so that a later failure can give them back. */
   onFiles: (files: LoadedFiles) => void;
 }
-
-/** Smaller models are there in milliseconds as they are; making other forms of them costs half a second of a core. */
-const WORTH_FORMS_BYTES = 1024 ** 2;
-
-/** Loading this is left until a model is wanted; a standby does it as soon as its ports listen. */
-const importStorage = (): Promise<typeof import('../storage/open-model.ts')> =>
-  import('../storage/open-model.ts');
 
 /**
  * From an order to a model that serves: fetch, create, warm up.
@@ -63,20 +54,9 @@ export async function bringUp(
     Math.min(order.startTimeoutMs, 2 ** 31 - 1),
   );
   try {
-    const { openModel } = await importStorage();
-    const opening = openModel(openOptions(order, context, signal));
-    context.onOpening(opening);
-    const opened = await unlessAborted(opening, signal);
-    context.onFiles(opened);
-    const cacheBytes = context.cacheMaxBytes ?? DEFAULT_STORAGE_LIMITS.cacheBytes;
-    const forms =
-      opened.sizeBytes < WORTH_FORMS_BYTES
-        ? undefined
-        : new ModelForms({ cacheDir: context.cacheDir, cacheBytes }, opened.contentKey);
-    const start = await unlessAborted(
-      prepareStart(opened, forms, observer, signal, (release) => context.onFiles({ release })),
-      signal,
-    );
+    const source = await openSource(order, context);
+    const { opened, forms } = source;
+    const start = await unlessAborted(prepareStart(source, observer, signal), signal);
     context.tell({
       event: 'fetched',
       elapsedMs: context.elapsedMs(),
@@ -91,8 +71,9 @@ export async function bringUp(
     const model = await loadOrEnd(around, {
       name: order.name,
       versions: [versionOf(opened.identity.files[0]?.path ?? '')],
-      modelPath: opened.modelPath,
-      files: opened.files,
+      modelPath: source.files()?.modelPath ?? '',
+      files: source.files()?.files ?? [],
+      bringOriginal: source.original,
       sizeBytes: opened.sizeBytes,
       ...planThreads(context.limits.cpus, order),
       instancesWanted: order.instances !== undefined,
@@ -117,7 +98,7 @@ export async function bringUp(
       release: () =>
         releaseBoth(
           () => model.letGo(),
-          () => opened.release(),
+          () => source.release(),
         ),
     };
     return { model, files };
@@ -126,44 +107,9 @@ export async function bringUp(
   }
 }
 
-/** The files to start from, in the page cache. */
-async function prepareStart(
-  opened: OpenedModel,
-  forms: ModelForms | undefined,
-  observer: LoadObserver,
-  signal: AbortSignal,
-  onLeased: (release: () => Promise<void>) => void,
-): Promise<{ point: StartingPoint; coldBytes: number }> {
-  const point = await findStart(opened, forms, (reason) => observer.notCompiled?.(`external: ${reason}`));
-  onLeased(() =>
-    releaseBoth(
-      () => point.release(),
-      () => opened.release(),
-    ),
-  );
-  return { point, coldBytes: await readStartAhead(point, signal) };
-}
-
 async function releaseBoth(one: () => Promise<void>, other: () => Promise<void>): Promise<void> {
   await one();
   await other();
-}
-
-function openOptions(order: LoadOrder, context: BringUpContext, signal: AbortSignal): OpenModelOptions {
-  return {
-    uri: order.uri,
-    cacheDir: context.cacheDir,
-    signal,
-    ...(order.identity === undefined ? {} : { identity: order.identity }),
-    ...(order.sha256 === undefined ? {} : { sha256: order.sha256 }),
-    companions: companionsOf(order),
-    ...(order.access === undefined ? {} : { credentials: order.access }),
-    limits: {
-      // The start timeout speaks first, with the phase; this one stands behind it.
-      overallTimeoutMs: Math.min(order.startTimeoutMs + 1000, 2 ** 31 - 1),
-      ...(context.cacheMaxBytes === undefined ? {} : { cacheBytes: context.cacheMaxBytes }),
-    },
-  };
 }
 
 /** The numeric folder that a model's file lies in, as in Triton's repositories; 1 for a plain file. */

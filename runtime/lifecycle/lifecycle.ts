@@ -335,6 +335,8 @@ export class Lifecycle implements Engine {
         logger.info({ model: order.name, reason }, 'no warm-up run; the first request will be slower'),
       notCompiled: (reason) =>
         logger.info({ model: order.name, reason }, 'the optimised graph was not kept for the next start'),
+      compiledIgnored: (reason) =>
+        logger.warn({ model: order.name, reason }, 'the form compiled ahead of time is not used'),
       trouble: (error) =>
         logger.error(
           { model: order.name, code: error.code, err: error },

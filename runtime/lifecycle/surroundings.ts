@@ -27,7 +27,7 @@ export function companionsOf({ transform, labels }: LoadOrder): Companion[] {
 
 export function startSurroundings(
   order: LoadOrder,
-  opened: OpenedModel,
+  opened: Pick<OpenedModel, 'companions'>,
   context: BringUpContext,
   signal: AbortSignal,
 ): Surroundings {

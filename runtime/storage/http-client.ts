@@ -1,6 +1,7 @@
 import { lookup as dnsLookup } from 'node:dns';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { LookupFunction } from 'node:net';
+import { pipeline, type Readable } from 'node:stream';
 import { ModelUnreachableError, systemCode } from './errors.ts';
 
 // Not imported: an ES import of node:http reads all its exports, WebSocket among them, and that loads undici.
@@ -12,8 +13,9 @@ export interface HttpRequest {
   url: URL;
   headers: Record<string, string>;
   /** GET when absent. */
-  method?: 'GET' | 'POST' | 'PUT';
-  body?: string;
+  method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Of a stream the headers say the length. */
+  body?: string | Readable;
   signal: AbortSignal;
   connectTimeoutMs: number;
   idleTimeoutMs: number;
@@ -128,7 +130,8 @@ export function httpRequestOnce(get: HttpRequest): Promise<HttpAnswer> {
     clearTimeout(connectTimer);
     reject(get.signal.aborted ? abortReason(get.signal) : networkError(error, url.host, get.label));
   });
-  request.end(get.body);
+  if (get.body === undefined || typeof get.body === 'string') request.end(get.body);
+  else pipeline(get.body, request, () => undefined);
   return promise;
 }
 

@@ -8,6 +8,12 @@ import { decideLayout } from './layout.ts';
 import { FileSource } from './sources/file.ts';
 import type { StorageLimits } from './storage-types.ts';
 
+export interface LocalModel {
+  /** What the paths of the identity are relative to. */
+  folder: string;
+  identity: ModelIdentity;
+}
+
 /**
  * A model on this machine's own disk, used where it lies. Nothing is copied, leased or evicted, so whoever
  * truncates the file under a running session kills that process: replace model files by rename.
@@ -20,7 +26,7 @@ export async function openLocal(request: {
   identity: ModelIdentity | undefined;
   limits: StorageLimits;
   signal: AbortSignal;
-}): Promise<{ folder: string; identity: ModelIdentity }> {
+}): Promise<LocalModel> {
   const { sha256, limits, signal } = request;
   const source = new FileSource(request.path, limits);
   const known = await openKnown(source, request);
@@ -86,7 +92,7 @@ async function openKnown(
     sha256,
     signal,
   }: { identity: ModelIdentity | undefined; sha256: string | undefined; signal: AbortSignal },
-): Promise<{ folder: string; identity: ModelIdentity } | undefined> {
+): Promise<LocalModel | undefined> {
   const [model] = identity?.files ?? [];
   if (identity === undefined || model === undefined) return undefined;
   if (sha256 !== undefined && sha256 !== model.sha256) return undefined;

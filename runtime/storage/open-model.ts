@@ -1,12 +1,15 @@
 import { join } from 'node:path';
 import type { ModelIdentity } from '../../contracts/admin.ts';
+import { PilotlightError } from '../../contracts/errors.ts';
 import type { StorageAccess } from '../../contracts/storage-access.ts';
+import type { CompiledWish } from './adopt-compiled.ts';
+import { adoptLocal } from './adopt-local.ts';
 import { type Companion, companionsOf, withoutCompanions } from './companions.ts';
 import { InvalidModelUriError, ModelNotFoundError, ModelUnreachableError } from './errors.ts';
 import type { ExternaliseOutcome } from './externalise-file.ts';
 import { entryKey } from './identity.ts';
 import { openLocal } from './open-local.ts';
-import { openRemote } from './open-remote.ts';
+import { type OpenedForm, openRemote } from './open-remote.ts';
 import { Secrets } from './secrets.ts';
 import { openSource } from './sources/open-source.ts';
 import { DEFAULT_STORAGE_LIMITS, type FetchProgress, type StorageLimits } from './storage-types.ts';
@@ -58,6 +61,24 @@ export interface OpenedModel {
   release(): Promise<void>;
 }
 
+/** A model of which only a form that was compiled ahead of time was brought here: into the cache of forms. */
+export interface OpenedCompiled {
+  identity: ModelIdentity;
+  contentKey: string;
+  /** Of the original. */
+  sizeBytes: number;
+  /** Files beside the model come with the model alone. */
+  companions: OpenedModel['companions'];
+  fromCache: boolean;
+  fetchMs: number;
+  /** Brings the model itself, for who can't use the form after all. */
+  original(): Promise<OpenedModel>;
+}
+
+export type ModelOrForm =
+  | { kind: 'model'; model: OpenedModel }
+  | { kind: 'compiled'; compiled: OpenedCompiled };
+
 /**
  * Brings a model to this machine's disk and says where it lies.
  *
@@ -66,6 +87,22 @@ export interface OpenedModel {
  *   cache-full or cache-not-writable; the signal's reason when it is aborted.
  */
 export async function openModel(options: OpenModelOptions): Promise<OpenedModel> {
+  const found = await open(options, undefined);
+  if (found.kind === 'model') return found.model;
+  throw new PilotlightError('internal', 'a form was opened where the model was asked for');
+}
+
+/**
+ * The same for a runtime: where a form that was compiled ahead of time lies beside the model and fits, that one is
+ * brought into the cache of forms, and of a model at a store nothing else.
+ *
+ * @throws as `openModel`
+ */
+export function openModelOrForm(options: OpenModelOptions, wish: CompiledWish): Promise<ModelOrForm> {
+  return open(options, wish);
+}
+
+async function open(options: OpenModelOptions, wish: CompiledWish | undefined): Promise<ModelOrForm> {
   const startedAtMs = performance.now();
   const limits: StorageLimits = { ...DEFAULT_STORAGE_LIMITS, ...options.limits };
   const uri = parseModelUri(options.uri);
@@ -94,13 +131,18 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
         limits,
         signal,
       });
-      const contentKey = entryKey(`file:${uri.path}`, withoutCompanions(local.identity));
+      const origin = `file:${uri.path}`;
+      const alone = withoutCompanions(local.identity);
+      const contentKey = entryKey(origin, alone);
+      if (wish !== undefined && sha256 === undefined) {
+        await adoptLocal(wish, { folder: local.folder, identity: alone, origin }, signal);
+      }
       const release = () => Promise.resolve();
       return opened({ ...local, contentKey, externalised: undefined, fromCache: true, startedAtMs, release });
     }
     const environment = options.environment ?? process.env;
     const { source, origin } = openSource(uri, options.credentials ?? {}, environment, limits, secrets);
-    const { leased, contentKey, fetchedBytes, externalised } = await openRemote({
+    const remote = await openRemote({
       source,
       uri: label,
       origin,
@@ -112,7 +154,10 @@ export async function openModel(options: OpenModelOptions): Promise<OpenedModel>
       limits,
       signal,
       onProgress: options.onProgress,
+      compiled: wish,
     });
+    if (remote.kind === 'compiled') return openedForm(remote, options, startedAtMs);
+    const { leased, contentKey, fetchedBytes, externalised } = remote;
     const release = () => leased.release();
     if (signal.aborted) await release();
     signal.throwIfAborted();
@@ -135,16 +180,16 @@ function opened(parts: {
   fromCache: boolean;
   startedAtMs: number;
   release: () => Promise<void>;
-}): OpenedModel {
+}): ModelOrForm {
   const { folder, identity, contentKey, externalised, fromCache, release } = parts;
-  const model = withoutCompanions(identity).files;
-  const files = model.map(({ path }) => join(folder, path));
+  const alone = withoutCompanions(identity);
+  const files = alone.files.map(({ path }) => join(folder, path));
   const [modelPath] = files;
   if (modelPath === undefined) throw new ModelNotFoundError('the cache entry of the model holds no file');
-  return {
+  const model = {
     modelPath,
     files,
-    sizeBytes: model.reduce((sum, file) => sum + file.sizeBytes, 0),
+    sizeBytes: bytesOf(alone),
     companions: companionsOf(identity).map(({ path, sha256 }) => ({ path: join(folder, path), sha256 })),
     identity,
     contentKey,
@@ -153,6 +198,28 @@ function opened(parts: {
     fetchMs: performance.now() - parts.startedAtMs,
     release,
   };
+  return { kind: 'model', model };
+}
+
+function openedForm(
+  { identity, contentKey, fetchedBytes }: OpenedForm,
+  options: OpenModelOptions,
+  startedAtMs: number,
+): ModelOrForm {
+  const compiled = {
+    identity,
+    contentKey,
+    sizeBytes: bytesOf(identity),
+    companions: [],
+    fromCache: fetchedBytes === 0,
+    fetchMs: performance.now() - startedAtMs,
+    original: () => openModel({ ...options, identity }),
+  };
+  return { kind: 'compiled', compiled };
+}
+
+function bytesOf({ files }: ModelIdentity): number {
+  return files.reduce((sum, file) => sum + file.sizeBytes, 0);
 }
 
 function chosenDigest(inUri: string | undefined, options: OpenModelOptions): string | undefined {

@@ -2,6 +2,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ModelIdentity } from '../../contracts/admin.ts';
+import type { CompiledWish } from './adopt-compiled.ts';
+import { adoptRemote, type ResolvedModel } from './adopt-remote.ts';
 import {
   type Companion,
   companionsOf,
@@ -10,6 +12,7 @@ import {
   refuseLarge,
   withoutCompanions,
 } from './companions.ts';
+import { indexPath } from './compiled-index.ts';
 import {
   ModelChangedError,
   ModelLayoutError,
@@ -49,9 +52,20 @@ export interface RemoteRequest {
   limits: StorageLimits;
   signal: AbortSignal;
   onProgress: ((progress: FetchProgress) => void) | undefined;
+  /** Set by who would rather have a form that was compiled ahead of time than the model. */
+  compiled: CompiledWish | undefined;
+}
+
+/** Of a model that was not fetched: a compiled form of it is in the cache of forms. */
+export interface OpenedForm {
+  kind: 'compiled';
+  identity: ModelIdentity;
+  contentKey: string;
+  fetchedBytes: number;
 }
 
 export interface OpenedRemote {
+  kind: 'model';
   leased: LeasedModel;
   /** See `OpenedModel.contentKey`. */
   contentKey: string;
@@ -61,37 +75,72 @@ export interface OpenedRemote {
 }
 
 /** What is to be fetched: the model, and how to find what lies beside it. */
-interface Target {
-  model: StoredFile;
-  find(path: string): Promise<StoredFile>;
-  /** Set when the caller, not the store, says what the files are. */
-  pinned: ModelIdentity | undefined;
+interface Target extends ResolvedModel {
+  /** Whether a listing has shown such a file; true where nothing was listed. */
+  mayHold(path: string): boolean;
 }
 
 /** A model from a store: from the cache where it is there, else fetched into it by just one process. */
-export async function openRemote(request: RemoteRequest): Promise<OpenedRemote> {
+export async function openRemote(request: RemoteRequest): Promise<OpenedRemote | OpenedForm> {
   const cache = new ModelCache(request.cacheDir);
   if (request.identity !== undefined) {
     checkIdentity(request.identity);
     const leased = await cache.lease(entryKey(request.origin, request.identity));
     if (leased !== undefined) return fromCache(request, leased);
-    return new RemoteModel(request, cache, pinnedTarget(request.identity)).open();
+    const form = await knownForm(request, request.identity);
+    return form ?? open(request, cache, pinnedTarget(request.source, request.identity));
   }
   // A digest of the model says nothing of what lies beside it.
   const known = request.companions.length > 0 ? undefined : await byDigest(cache, request.sha256);
   if (known !== undefined) return fromCache(request, known);
   try {
-    return await new RemoteModel(request, cache, await resolveTarget(request)).open();
+    return await open(request, cache, await resolveTarget(request));
   } catch (error) {
     // Replaced at the store while it was fetched. Nobody asked for the old one: take the new one, once.
     if (!(error instanceof ModelChangedError)) throw error;
-    return new RemoteModel(request, cache, await resolveTarget(request)).open();
+    return open(request, cache, await resolveTarget(request));
   }
+}
+
+/** What is in the cache, else a form that was compiled ahead of time, else the model. */
+async function open(
+  request: RemoteRequest,
+  cache: ModelCache,
+  target: Target,
+): Promise<OpenedRemote | OpenedForm> {
+  const remote = new RemoteModel(request, cache, target);
+  const wish = wishOf(request);
+  if (wish === undefined || !target.mayHold(indexPath(target.model.path))) return remote.open();
+  const cached = await remote.cached();
+  if (cached !== undefined) return cached;
+  const form = await adoptRemote(wish, target, request);
+  return form === undefined ? remote.open() : { kind: 'compiled', ...form };
+}
+
+/**
+ * A digest that somebody pinned speaks of the original: a form that its store offers is not what it vouches for. And
+ * what a service names beside its model is fetched, kept and evicted with the model.
+ */
+function wishOf({ compiled, sha256, companions, identity }: RemoteRequest): CompiledWish | undefined {
+  const hasCompanions = companions.length > 0 || companionsOf(identity ?? { files: [] }).length > 0;
+  return sha256 === undefined && !hasCompanions ? compiled : undefined;
+}
+
+/** A form that was brought here before, so that nobody is asked for it or for the model. */
+async function knownForm(request: RemoteRequest, identity: ModelIdentity): Promise<OpenedForm | undefined> {
+  const contentKey = entryKey(request.origin, identity);
+  const places = wishOf(request)?.forms(contentKey);
+  for (const kind of ['prepacked', 'optimised'] as const) {
+    const form = await places?.find(kind);
+    await form?.release();
+    if (form?.facts['ahead'] === true) return { kind: 'compiled', identity, contentKey, fetchedBytes: 0 };
+  }
+  return undefined;
 }
 
 function fromCache({ origin }: RemoteRequest, leased: LeasedModel): OpenedRemote {
   const contentKey = entryKey(origin, withoutCompanions(leased.identity));
-  return { leased, contentKey, fetchedBytes: 0, externalised: undefined };
+  return { kind: 'model', leased, contentKey, fetchedBytes: 0, externalised: undefined };
 }
 
 /** A digest says all about a model in one file, wherever it comes from: no need to ask the store. */
@@ -103,15 +152,16 @@ async function byDigest(cache: ModelCache, sha256: string | undefined): Promise<
   return undefined;
 }
 
-function pinnedTarget(identity: ModelIdentity): Target {
+function pinnedTarget(source: ModelSource, identity: ModelIdentity): Target {
   const [first] = identity.files;
   if (first === undefined) throw new ModelNotFoundError('the model identity names no file');
+  source.assume?.(first.path);
   const find = async (path: string) => {
     const file = identity.files.find((candidate) => candidate.path === path);
     if (file === undefined) throw new ModelNotFoundError(`${path} is not part of the model's identity`);
     return storedFile(file);
   };
-  return { model: storedFile(first), find, pinned: identity };
+  return { model: storedFile(first), find, pinned: identity, mayHold: () => true };
 }
 
 async function resolveTarget(request: RemoteRequest): Promise<Target> {
@@ -134,7 +184,8 @@ async function resolveTarget(request: RemoteRequest): Promise<Target> {
     known.set(path, file);
     return file;
   };
-  return { model: await find(model.path), find, pinned: undefined };
+  const mayHold = (path: string): boolean => single || listed.has(path);
+  return { model: await find(model.path), find, pinned: undefined, mayHold };
 }
 
 class RemoteModel {
@@ -179,6 +230,12 @@ class RemoteModel {
         await lock.release();
       }
     }
+  }
+
+  /** Without fetching anything. */
+  async cached(): Promise<OpenedRemote | undefined> {
+    const ready = await this.published();
+    return ready === undefined ? undefined : this.opened(ready);
   }
 
   private opened(leased: LeasedModel): OpenedRemote {

@@ -38,6 +38,11 @@ export interface RangeBody {
 export interface ModelSource {
   /** For messages and logs: the URI without credentials. */
   readonly label: string;
+  /**
+   * For who knows from before what the URI leads to, and calls `stat` or `fetchRange` without `list`: whether it names
+   * the model itself or a folder above shows in the model's path.
+   */
+  assume?(modelPath: string): void;
   /** The file that the URI names, or every file below the folder or prefix that it names. */
   list(signal: AbortSignal): Promise<Listing>;
   /** One file by relative path: external data beside a model. */

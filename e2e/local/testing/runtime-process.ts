@@ -12,6 +12,8 @@ export interface RuntimeProcess {
   readonly grpcPort: number;
   /** 0 without one. */
   readonly adminPort: number;
+  /** Its log so far, warnings and worse. */
+  said(): string;
   /** SIGTERM, and the exit code. */
   stop(): Promise<number | null>;
 }
@@ -63,6 +65,7 @@ async function start(more: string[], environment: Record<string, string>): Promi
     port: listening.port,
     grpcPort: listening.grpcPort,
     adminPort: listening.adminPort ?? 0,
+    said: () => said,
     stop: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
       await exited;

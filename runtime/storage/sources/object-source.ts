@@ -44,6 +44,11 @@ export abstract class ObjectSource implements ModelSource {
     this.root = key.slice(0, key.lastIndexOf('/') + 1);
   }
 
+  assume(modelPath: string): void {
+    const isObject = this.key.slice(this.root.length) === modelPath;
+    if (!isObject && this.key !== '' && !this.key.endsWith('/')) this.root = `${this.key}/`;
+  }
+
   /** The object of that very name, else what lies below it as a prefix. */
   async list(signal: AbortSignal): Promise<Listing> {
     if (this.key !== '' && !this.key.endsWith('/')) {

@@ -10,6 +10,7 @@ import { AzureBlobSource, azureEndpoint } from './azure-blob.ts';
 import { GcsSource, gcsEndpoint } from './gcs.ts';
 import { HttpSource } from './http.ts';
 import { S3Source } from './s3.ts';
+import { S3Requests } from './s3-requests.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -30,11 +31,9 @@ export function openSource(
   keepSecret(access, secrets);
   switch (uri.scheme) {
     case 's3': {
-      const s3 = s3Access(access.s3 ?? {}, environment);
-      secrets.add(s3.secretAccessKey);
-      secrets.add(s3.sessionToken);
-      const source = new S3Source(uri, s3, new AwsCredentials(s3, environment, secrets), limits);
-      return { source, origin: `s3://${uri.bucket}/${uri.key}${atHost(s3.endpoint)}` };
+      const { requests, endpoint } = openBucket(uri, access, environment, limits, secrets);
+      const source = new S3Source(uri, requests, limits);
+      return { source, origin: `s3://${uri.bucket}/${uri.key}${atHost(endpoint)}` };
     }
     case 'gs': {
       const endpoint = access.gcs?.endpoint ?? filled(environment['STORAGE_EMULATOR_HOST']);
@@ -55,6 +54,22 @@ export function openSource(
         origin: redactUri(uri.url),
       };
   }
+}
+
+/** Signed requests to the bucket of a URI, whatever is to be done there. */
+export function openBucket(
+  { bucket, key }: { bucket: string; key: string },
+  access: StorageAccess,
+  environment: Environment,
+  limits: StorageLimits,
+  secrets: Secrets,
+): { requests: S3Requests; endpoint: string | undefined } {
+  const s3 = s3Access(access.s3 ?? {}, environment);
+  secrets.add(s3.secretAccessKey);
+  secrets.add(s3.sessionToken);
+  const credentials = new AwsCredentials(s3, environment, secrets);
+  const requests = new S3Requests(bucket, s3, credentials, limits, `s3://${bucket}/${key}`);
+  return { requests, endpoint: s3.endpoint };
 }
 
 /** Of a service that brings neither keys nor the word "anonymous", the pod's environment says the rest. */

@@ -1,0 +1,60 @@
+import { z } from 'zod';
+import { type ErrorCode, isErrorCode } from './errors.ts';
+
+/**
+ * What the command line and the runtime's tool process say to each other: one job, as JSON in the argument of
+ * `runtime/tools/main.ts`, and lines of JSON on its standard output, the last one `done` or `failed`. The process ends
+ * when its standard input does. A job runs in a process of its own, since ONNX Runtime gives memory back only with it.
+ */
+
+const uri = z.string().min(1);
+/** Where fetched models and their forms are kept; that of a runtime on its own when absent. */
+const cacheDir = z.string().min(1).optional();
+
+export const compileJobSchema = z.object({
+  tool: z.literal('compile'),
+  uri,
+  /** Where the form goes, the model with it; beside the model when absent. */
+  to: uri.optional(),
+  cacheDir,
+});
+export type CompileToolJob = z.infer<typeof compileJobSchema>;
+
+export const toolJobSchema = z.discriminatedUnion('tool', [compileJobSchema]);
+export type ToolJob = z.infer<typeof toolJobSchema>;
+
+/** What has become of a compile job. */
+export const compileResultSchema = z.discriminatedUnion('outcome', [
+  z.object({
+    outcome: z.literal('compiled'),
+    /** False when a form of the same key was there already. */
+    isNew: z.boolean(),
+    kind: z.enum(['optimised', 'prepacked']),
+    /** Without credentials: the folder of the form. */
+    place: z.string(),
+    /** Of the original `.onnx` file. */
+    sha256: z.string(),
+    sizeBytes: z.number(),
+    originalBytes: z.number(),
+    onnxRuntime: z.string(),
+    cpu: z.string(),
+    /** Whether the model itself was written as well. */
+    copiedOriginal: z.boolean(),
+    elapsedMs: z.number(),
+  }),
+  /** It starts in milliseconds as it is. */
+  z.object({ outcome: z.literal('not-needed'), reason: z.string() }),
+]);
+export type CompileResult = z.infer<typeof compileResultSchema>;
+
+const errorCodeSchema = z.custom<ErrorCode>(isErrorCode, 'expected an error code');
+
+export const toolLineSchema = z.discriminatedUnion('line', [
+  /** What is being done now; `share` from 0 to 1 where it is known. */
+  z.object({ line: z.literal('progress'), text: z.string(), share: z.number().optional() }),
+  /** Something that the result does not say and whoever asked should know. */
+  z.object({ line: z.literal('note'), text: z.string() }),
+  z.object({ line: z.literal('done'), result: z.unknown() }),
+  z.object({ line: z.literal('failed'), code: errorCodeSchema, message: z.string() }),
+]);
+export type ToolLine = z.infer<typeof toolLineSchema>;

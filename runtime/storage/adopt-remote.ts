@@ -1,0 +1,93 @@
+import type { ModelIdentity } from '../../contracts/admin.ts';
+import { type AdoptedForm, adoptCompiled, type CompiledWish, type FormTransport } from './adopt-compiled.ts';
+import { isOfIdentity, originalPaths } from './compiled-index.ts';
+import { ModelForbiddenError, ModelNotFoundError } from './errors.ts';
+import { fetchFile } from './fetch-file.ts';
+import { networkError } from './http-client.ts';
+import { fileIdentity } from './identity.ts';
+import { retrying } from './retry.ts';
+import type { ModelSource, StorageLimits, StoredFile } from './storage-types.ts';
+
+/** A model at a store, as far as it is known before anything of it is fetched. */
+export interface ResolvedModel {
+  model: StoredFile;
+  find: (path: string) => Promise<StoredFile>;
+  /** Set when the caller, not the store, says what the files are. */
+  pinned: ModelIdentity | undefined;
+}
+
+/** A form beside a model at a store, brought into the cache of forms; undefined where there is none that fits. */
+export async function adoptRemote(
+  wish: CompiledWish,
+  { model, find, pinned }: ResolvedModel,
+  request: { source: ModelSource; origin: string; limits: StorageLimits; signal: AbortSignal },
+): Promise<AdoptedForm | undefined> {
+  const { source, origin, limits, signal } = request;
+  const retry = { attempts: limits.attempts, backoffMs: limits.backoffMs, signal };
+  const transport: FormTransport = {
+    readText: (path, maxBytes) => retrying(() => readSmall(source, path, maxBytes, signal), retry),
+    bring: async ({ path, sizeBytes, sha256 }, destination, onProgress) => {
+      const file = { path, sizeBytes, version: undefined };
+      await fetchFile({ source, file, destination, limits, signal, sha256, onProgress });
+    },
+  };
+  return adoptCompiled(wish, transport, {
+    modelPath: model.path,
+    origin,
+    identify: async (form) => {
+      const identity = pinned ?? (await identityNow(originalPaths(form, model.path), model, find));
+      return identity !== undefined && isOfIdentity(form, identity) ? identity : undefined;
+    },
+    signal,
+  });
+}
+
+/** Of the files that a form says its original has; undefined when one of them is not there. */
+async function identityNow(
+  paths: readonly string[],
+  model: StoredFile,
+  find: (path: string) => Promise<StoredFile>,
+): Promise<ModelIdentity | undefined> {
+  const files: ModelIdentity['files'] = [];
+  for (const path of paths) {
+    try {
+      files.push(fileIdentity(path === model.path ? model : await find(path)));
+    } catch (error) {
+      if (error instanceof ModelNotFoundError) return undefined;
+      throw error;
+    }
+  }
+  return { files };
+}
+
+/** The text of a file that most models don't have: one request, its answer left at `maxBytes`. */
+async function readSmall(
+  source: ModelSource,
+  path: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const file = { path, sizeBytes: undefined, version: undefined };
+  try {
+    const { body } = await source.fetchRange(file, undefined, signal);
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    try {
+      for await (const chunk of body) {
+        if (!Buffer.isBuffer(chunk)) continue;
+        sizeBytes += chunk.length;
+        if (sizeBytes > maxBytes) return undefined;
+        chunks.push(chunk);
+      }
+    } catch (error) {
+      throw networkError(error, 'the server', source.label);
+    } finally {
+      body.destroy();
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  } catch (error) {
+    // A store that hides what isn't there answers 403 to those who may not list.
+    if (error instanceof ModelNotFoundError || error instanceof ModelForbiddenError) return undefined;
+    throw error;
+  }
+}
