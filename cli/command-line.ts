@@ -7,6 +7,7 @@ import { addProgramCommands } from './commands/programs.ts';
 import { addServeCommand } from './commands/serve.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addValidateCommand } from './commands/validate.ts';
+import { addVerifyCommand } from './commands/verify.ts';
 import { CommandFailure, EXIT, EXIT_CODES_HELP, UsageMistake } from './failure.ts';
 import { UsageError } from './serve/serve.ts';
 import { endQuietlyOnClosedPipe, errorStyle, note } from './terminal.ts';
@@ -51,6 +52,7 @@ ${EXIT_CODES_HELP}`,
   addInferCommand(program);
   addValidateCommand(program);
   addCompileCommand(program);
+  addVerifyCommand(program);
   addProgramCommands(program);
   return program;
 }

@@ -51,7 +51,26 @@ const TYPES: ReadonlyMap<string, NpyType> = new Map([
  * const { datatype, shape, bytes } = readNpy(await readFile('x.npy'));
  */
 export function readNpy(file: Uint8Array): NpyArray {
-  const buffer = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
+  const { datatype, shape, dataStart } = readNpyHeader(file, file.byteLength);
+  return { datatype, shape, bytes: file.subarray(dataStart) };
+}
+
+/** What the header of a `.npy` file says. */
+export interface NpyHeader {
+  readonly datatype: string;
+  readonly shape: readonly number[];
+  /** Where in the file the elements begin. */
+  readonly dataStart: number;
+}
+
+/**
+ * Reads the header of a `.npy` file from its first bytes, and compares it with the size of the file.
+ *
+ * @param head the first 66 KiB, or the whole of a smaller file.
+ * @param fileBytes of the whole file.
+ */
+export function readNpyHeader(head: Uint8Array, fileBytes: number): NpyHeader {
+  const buffer = Buffer.from(head.buffer, head.byteOffset, head.byteLength);
   if (buffer.length < MAGIC.length || !buffer.subarray(0, MAGIC.length).equals(MAGIC)) {
     invalid('not a .npy file: it does not begin with \\x93NUMPY; write it with numpy.save');
   }
@@ -74,12 +93,12 @@ export function readNpy(file: Uint8Array): NpyArray {
   readOrder(header);
   const shape = readShape(header);
   const dataBytes = shape.reduce((product, size) => product * size, sizeBytes);
-  if (dataBytes !== buffer.length - dataStart) {
+  if (dataBytes !== fileBytes - dataStart) {
     invalid(
-      `the .npy file holds ${buffer.length - dataStart} bytes of data, but ${datatype} of shape [${shape.join(', ')}] takes ${dataBytes}`,
+      `the .npy file holds ${fileBytes - dataStart} bytes of data, but ${datatype} of shape [${shape.join(', ')}] takes ${dataBytes}`,
     );
   }
-  return { datatype, shape, bytes: file.subarray(dataStart) };
+  return { datatype, shape, dataStart };
 }
 
 /** The text of a Python literal after a key of the header's dict, or a message that it is missing. */

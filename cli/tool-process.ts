@@ -18,9 +18,10 @@ const MAX_COMPLAINT_CHARACTERS = 2_000;
  * @throws CommandFailure with the runtime's own words when it fails.
  */
 export async function runTool(job: ToolJob, progress: Progress): Promise<unknown> {
-  const child = spawn(process.execPath, [TOOL, JSON.stringify(job)], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [TOOL], { stdio: ['pipe', 'pipe', 'pipe'] });
   // It may have ended before it was told that this process is there.
   child.stdin.on('error', () => undefined);
+  child.stdin.write(`${JSON.stringify(job)}\n`);
   let complaint = '';
   child.stderr.on('data', (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(-MAX_COMPLAINT_CHARACTERS);

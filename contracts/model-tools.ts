@@ -2,16 +2,16 @@ import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from './errors.ts';
 
 /**
- * What the command line and the runtime's tool process say to each other: one job, as JSON in the argument of
- * `runtime/tools/main.ts`, and lines of JSON on its standard output, the last one `done` or `failed`. The process ends
- * when its standard input does. A job runs in a process of its own, since ONNX Runtime gives memory back only with it.
+ * What the command line and the runtime's tool process (`runtime/tools/main.ts`) say to each other: one job, as a line
+ * of JSON on its standard input, and lines of JSON on its standard output, the last one `done` or `failed`. The process
+ * ends when its standard input does. A job runs in a process of its own, since ONNX Runtime gives memory back only with it.
  */
 
 const uri = z.string().min(1);
 /** Where fetched models and their forms are kept; that of a runtime on its own when absent. */
 const cacheDir = z.string().min(1).optional();
 
-export const compileJobSchema = z.object({
+const compileJobSchema = z.object({
   tool: z.literal('compile'),
   uri,
   /** Where the form goes, the model with it; beside the model when absent. */
@@ -20,7 +20,39 @@ export const compileJobSchema = z.object({
 });
 export type CompileToolJob = z.infer<typeof compileJobSchema>;
 
-export const toolJobSchema = z.discriminatedUnion('tool', [compileJobSchema]);
+/** Inputs of one run, as they lie on the disk. */
+const storedSampleSchema = z.discriminatedUnion('kind', [
+  /** A request of the Open Inference Protocol, in JSON. */
+  z.object({ kind: z.literal('request'), name: z.string(), path: z.string() }),
+  z.object({
+    kind: z.literal('tensors'),
+    name: z.string(),
+    tensors: z.array(
+      z.object({
+        /** The model's only one when absent. */
+        input: z.string().optional(),
+        path: z.string(),
+        datatype: z.string(),
+        shape: z.array(z.number().int().nonnegative()),
+        /** Where in the file the elements begin: row-major, little-endian. */
+        offset: z.number().int().nonnegative(),
+      }),
+    ),
+  }),
+]);
+export type StoredSample = z.infer<typeof storedSampleSchema>;
+
+const compareJobSchema = z.object({
+  tool: z.literal('compare'),
+  original: uri,
+  candidate: uri,
+  /** None: inputs are made up from the signature. */
+  samples: z.array(storedSampleSchema).max(10_000),
+  cacheDir,
+});
+export type CompareToolJob = z.infer<typeof compareJobSchema>;
+
+export const toolJobSchema = z.discriminatedUnion('tool', [compileJobSchema, compareJobSchema]);
 export type ToolJob = z.infer<typeof toolJobSchema>;
 
 /** What has become of a compile job. */
@@ -46,6 +78,31 @@ export const compileResultSchema = z.discriminatedUnion('outcome', [
   z.object({ outcome: z.literal('not-needed'), reason: z.string() }),
 ]);
 export type CompileResult = z.infer<typeof compileResultSchema>;
+
+const outputParitySchema = z.object({
+  name: z.string(),
+  datatype: z.string(),
+  elements: z.number(),
+  maxAbsolute: z.number(),
+  meanAbsolute: z.number(),
+  /** To the largest value of the original's output in the same sample. */
+  maxRelative: z.number(),
+  meanRelative: z.number(),
+  /** Elements that are infinite or no number in one of the two models only. */
+  nonFinite: z.number(),
+  /** Rows whose largest value stands at the same place; of outputs that are no floats, equal elements. */
+  agreement: z.object({ agreeing: z.number(), of: z.number() }).optional(),
+  /** Of the largest error. */
+  worstSample: z.string(),
+});
+export type OutputParity = z.infer<typeof outputParitySchema>;
+
+export const compareResultSchema = z.object({
+  samples: z.number(),
+  isGenerated: z.boolean(),
+  outputs: z.array(outputParitySchema),
+});
+export type CompareResult = z.infer<typeof compareResultSchema>;
 
 const errorCodeSchema = z.custom<ErrorCode>(isErrorCode, 'expected an error code');
 

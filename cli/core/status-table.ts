@@ -1,5 +1,5 @@
-import Table from 'cli-table3';
 import type { ServiceView } from '../../contracts/console.ts';
+import { plainTable } from './plain-table.ts';
 import type { Style } from './style.ts';
 import { formatMs, formatRate } from './units.ts';
 
@@ -14,23 +14,6 @@ const COLOUR: Readonly<Record<ServiceView['state'], (style: Style, text: string)
 };
 
 const HEAD = ['SERVICE', 'STATE', 'READY', 'WANTED', 'REQ/S', 'LAST COLD START', 'URL'];
-const NO_BORDERS = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: '  ',
-};
 /** A message is one sentence; a stack of them belongs into the JSON. */
 const MAX_MESSAGE_CHARACTERS = 300;
 
@@ -44,15 +27,9 @@ export function statusTable(services: readonly ServiceView[], style: Style): str
   }
   const sorted = [...services].sort((one, other) => compare(fullName(one), fullName(other)));
   const showNamespace = sorted.some(({ namespace }) => namespace !== 'default');
-  const table = new Table({
-    head: HEAD.map((title) => style.dim(title)),
-    chars: NO_BORDERS,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-    colAligns: ['left', 'left', 'right', 'right', 'right', 'right', 'left'],
-  });
-  for (const service of sorted) {
+  const rows = sorted.map((service) => {
     const { replicas, lastColdStartMs } = service;
-    table.push([
+    return [
       showNamespace ? fullName(service) : service.name,
       COLOUR[service.state](style, service.state),
       String(replicas.ready),
@@ -60,12 +37,9 @@ export function statusTable(services: readonly ServiceView[], style: Style): str
       formatRate(service.requestsPerSecond),
       lastColdStartMs === undefined ? '–' : formatMs(lastColdStartMs),
       service.url,
-    ]);
-  }
-  const lines = table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd());
+    ];
+  });
+  const lines = plainTable(HEAD, rows, ['left', 'left', 'right', 'right', 'right', 'right', 'left'], style);
   const messages = sorted
     .filter(needsWords)
     .flatMap((service) => messageLines(showNamespace ? fullName(service) : service.name, service.message));

@@ -30,15 +30,34 @@ async function work(job: ToolJob, signal: AbortSignal): Promise<unknown> {
       const { compile } = await import('./compile.ts');
       return compile(job, voice, signal);
     }
+    case 'compare': {
+      const { compare } = await import('./compare.ts');
+      return compare(job, voice, signal);
+    }
   }
 }
 
 const parentGone = new AbortController();
-process.stdin.once('close', () => parentGone.abort(new Error('whoever asked is gone')));
-process.stdin.resume();
+
+/** The first line of standard input: a job may name more samples than an argument can hold. */
+function readJob(): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    process.stdin.on('data', (chunk: Buffer) => {
+      if (text.includes('\n')) return;
+      text += chunk.toString();
+      if (text.includes('\n')) resolve(text.slice(0, text.indexOf('\n')));
+    });
+    process.stdin.once('close', () => {
+      parentGone.abort(new Error('whoever asked is gone'));
+      resolve(text);
+    });
+  });
+}
+
 let exitCode = 0;
 try {
-  const result = await work(toolJobSchema.parse(JSON.parse(process.argv[2] ?? '')), parentGone.signal);
+  const result = await work(toolJobSchema.parse(JSON.parse(await readJob())), parentGone.signal);
   say({ line: 'done', result });
 } catch (error) {
   const { code, message } = toPilotlightError(error);
