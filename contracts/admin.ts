@@ -68,6 +68,14 @@ const transformOrderSchema = z.object({
 });
 export type TransformOrder = z.infer<typeof transformOrderSchema>;
 
+/** What ONNX Runtime computes on. */
+const executionOrderSchema = z.object({
+  provider: z.enum(['cpu', 'cuda', 'webgpu']),
+  /** Where it can't be had. */
+  fallback: z.enum(['cpu', 'refuse']),
+});
+export type ExecutionOrder = z.infer<typeof executionOrderSchema>;
+
 const labelsOrderSchema = z.object({
   /** One name a line, in the order of the classes. */
   file: companionSchema,
@@ -108,6 +116,8 @@ export const specialiseRequestSchema = z.object({
     containerConcurrency: z.number().int().positive().optional(),
     instances: z.number().int().positive().optional(),
     threadsPerInstance: z.number().int().positive().optional(),
+    /** The CPU when absent. */
+    execution: executionOrderSchema.optional(),
     requestTimeoutMs: z.number().positive(),
   }),
   /** The whole start must be over by then: fetch, creation and warm-up. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { claimOf } from './claims.ts';
+import { executionShape } from './execution.ts';
 import { fields, optional, refuse, refused, text, unsupported } from './fields.ts';
 import { imageSchema, labelsSchema } from './image-fields.ts';
 import { processShape } from './pod-fields.ts';
@@ -138,6 +139,7 @@ const modelShape = {
   transform: optional(transformSchema),
   imageInput: optional(imageSchema),
   labels: optional(labelsSchema),
+  ...executionShape,
   ...processShape,
   image: unsupported('string'),
   command: unsupported('array'),

@@ -32,6 +32,8 @@ export interface StandaloneOptions extends CommonOptions {
   readonly adminPort: number | undefined;
   readonly instances: number | undefined;
   readonly threads: number | undefined;
+  readonly executionProvider: 'cpu' | 'cuda' | 'webgpu';
+  readonly executionProviderFallback: 'cpu' | 'refuse';
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
   /** Code to run before and after the model: whoever types this allows it. */
@@ -69,6 +71,8 @@ const FLAGS = {
   'cache-max-bytes': { type: 'string' },
   instances: { type: 'string' },
   threads: { type: 'string' },
+  'execution-provider': { type: 'string' },
+  'execution-provider-fallback': { type: 'string' },
   'start-timeout-ms': { type: 'string' },
   'request-timeout-ms': { type: 'string' },
   transform: { type: 'string' },
@@ -154,6 +158,10 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
     adminPort: whole('admin-port', 0, MAX_PORT),
     instances: whole('instances', 1, 1024),
     threads: whole('threads', 1, 1024),
+    executionProvider:
+      oneOf('execution-provider', values['execution-provider'], ['cpu', 'cuda', 'webgpu']) ?? 'cpu',
+    executionProviderFallback:
+      oneOf('execution-provider-fallback', values['execution-provider-fallback'], ['cpu', 'refuse']) ?? 'cpu',
     startTimeoutMs: whole('start-timeout-ms', 1) ?? DEFAULT_START_TIMEOUT_MS,
     requestTimeoutMs: whole('request-timeout-ms', 1) ?? DEFAULT_REQUEST_TIMEOUT_MS,
     transform: transformOf(values.transform, {
@@ -166,6 +174,16 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
         ? undefined
         : Object.freeze({ path: values.labels, top: whole('labels-top', 1, 1000) ?? DEFAULT_TOP }),
   });
+}
+
+function oneOf<Word extends string>(
+  name: keyof typeof FLAGS,
+  text: string | undefined,
+  words: readonly Word[],
+): Word | undefined {
+  const word = words.find((known) => known === text);
+  if (text === undefined || word !== undefined) return word;
+  throw new OptionError(`--${name}: expected ${words.join(' or ')}, got '${text}'`);
 }
 
 /** `transform.mjs`, or with the digest that it must have `transform.mjs#sha256=…`. */

@@ -1,6 +1,7 @@
 import type { SpecialiseEvent, SpecialiseRequest, TransformOrder } from '../../contracts/admin.ts';
 import type { ColdStart } from '../../contracts/cold-start.ts';
 import { PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
+import { executionOf } from '../../crds/execution.ts';
 import type { TransformSpec } from '../../crds/transform.ts';
 import { coldStartSentence } from '../core/cold-starts.ts';
 import { demandKey } from '../core/demand.ts';
@@ -106,6 +107,7 @@ export function specialiseRequest(
   const own = serviceSettings(resolved);
   const { containerConcurrency, model } = resolved.service.spec.predictor;
   const { transform, imageInput, labels } = model ?? {};
+  const execution = model && executionOf(model);
   const { instances, threadsPerInstance, sha256 } = own.runtime;
   const access = accessTo(resolved, entry.resolved);
   return {
@@ -127,6 +129,7 @@ export function specialiseRequest(
       ...(containerConcurrency > 0 && { containerConcurrency }),
       ...(instances !== undefined && { instances }),
       ...(threadsPerInstance !== undefined && { threadsPerInstance }),
+      ...(execution !== undefined && { execution }),
       requestTimeoutMs: entry.settings.requestTimeoutMs,
     },
     startTimeoutMs: entry.settings.startTimeoutMs,

@@ -174,16 +174,17 @@ test('a service of the platform takes images by its manifest, and its process is
     manifests: { 'colours.json': modelManifest('colours', path, { model, scaling: { initialScale: 0 } }) },
   });
   try {
-    const [standby] = await platform.waitForStandbys(1);
+    await platform.waitForStandbys(1);
     const answer = await fetch(`${platform.url}/v1/models/colours:predict`, {
       method: 'POST',
       body: new Blob([new Uint8Array(await picture('#ff0000', 8, 8).png().toBuffer())]),
       headers: { 'content-type': 'image/png' },
     });
     expect(await answer.json()).toEqual({ predictions: [{ label: ['red'], score: [1], scores: [1, 0, 0] }] });
+    const [serving] = await platform.replicas('colours');
     await platform.waitForZero('colours');
     await waitFor('the standby is recycled', async () =>
-      (await platform.replicas()).some(({ pid, state }) => pid === standby?.pid && state === 'standby'),
+      (await platform.replicas()).some(({ pid, state }) => pid === serving?.pid && state === 'standby'),
     );
   } finally {
     await platform.stop();

@@ -1,12 +1,14 @@
+import type { ExecutionOrder } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
 import type { LoadedModel } from '../ports.ts';
+import { providerUnavailable } from './execution-provider.ts';
 import type { Instance, SessionMetadata } from './instance.ts';
 import { InstancePool } from './instance-pool.ts';
 import { anonymousBytes, doesNotFit, fittingInstances, type MemoryNeed } from './memory-fit.ts';
 import type { ModelForms } from './model-forms.ts';
 import type { ProcessLimits } from './process-limits.ts';
-import { quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
+import { acceleratedPlan, quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
 import { markUnusable, Settling } from './settling.ts';
 import { signatureOf } from './signature.ts';
 import { findStart, type ModelFiles, plainStart, type StartingPoint } from './starting-point.ts';
@@ -22,6 +24,8 @@ export interface LoadModelOptions {
   sizeBytes: number;
   threadsPerInstance: number;
   instances: number;
+  /** The CPU when absent. */
+  execution?: ExecutionOrder | undefined;
   /** Whether the number of instances was asked for, or is a default that may shrink to what fits. */
   instancesWanted: boolean;
   /** Requests at once; the number of instances when absent. */
@@ -52,6 +56,8 @@ export interface LoadObserver {
   notCompiled?: (reason: string) => void;
   /** A form that was compiled ahead of time lies beside the model and is not used. */
   compiledIgnored?: (reason: string) => void;
+  /** The accelerator that was asked for can't be had; the CPU serves. */
+  notAccelerated?: (error: PilotlightError) => void;
   /** Every instance has the session that runs fastest now. */
   settled?: (kind: StartingPoint['kind']) => void;
   /** An instance was lost or could not be made; the model serves on. */
@@ -89,14 +95,16 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
   let holding = given;
   try {
     signal.throwIfAborted();
-    const made = await createFirst(first, given, options, (next) => {
+    const onNext = (next: StartingPoint): void => {
       holding = next;
-    });
+    };
+    const made =
+      (await createAccelerated(first, options)) ?? (await createFirst(first, given, options, onNext));
     observer.created(made.metadata.createMs);
     const signature = signatureOf(made.metadata.inputs, made.metadata.outputs);
     if (options.warmUp) await unlessAborted(warmUp(first, warmUpInputs(signature), observer), signal);
     const settling =
-      forms === undefined
+      forms === undefined || made.isAccelerated
         ? undefined
         : new Settling({
             forms,
@@ -106,6 +114,7 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
             onNotCompiled: (reason) => observer.notCompiled?.(reason),
           });
     const settle = async (): Promise<SessionPlan | undefined> => {
+      if (made.isAccelerated) return undefined;
       const better = await settling?.settle();
       const next = better ?? made.start;
       const plan = settledPlan(next, options);
@@ -168,6 +177,39 @@ interface FirstSession {
   start: StartingPoint;
   /** Instances that there is room for. */
   fitting: number;
+  isAccelerated: boolean;
+}
+
+/**
+ * A session on the accelerator that was asked for.
+ *
+ * @returns undefined where the CPU is to serve
+ * @throws PilotlightError `execution-provider-unavailable` where that is refused; what else keeps the model from loading
+ */
+async function createAccelerated(
+  instance: Instance,
+  options: LoadModelOptions,
+): Promise<FirstSession | undefined> {
+  const { provider, fallback } = options.execution ?? { provider: 'cpu' };
+  if (provider === 'cpu') return undefined;
+  const model = (await options.bringOriginal?.()) ?? options;
+  const plan = acceleratedPlan(model.modelPath, options, provider);
+  const need = needOf(plan, options.instances, options);
+  const fitting = fittingInstances(need);
+  if (fitting < (options.instancesWanted ? options.instances : 1)) throw doesNotFit(need);
+  try {
+    const metadata = await unlessAborted(instance.create(plan), options.signal);
+    return { metadata, plan, start: plainStart(model), fitting, isAccelerated: true };
+  } catch (error) {
+    if (options.signal.aborted || instance.lost) throw error;
+    // Where the model itself is at fault the CPU finds the same, and says it better.
+    if (fallback === 'refuse' && error instanceof PilotlightError && error.code !== 'model-invalid')
+      throw error;
+    const unavailable = providerUnavailable(provider, error);
+    if (fallback === 'refuse') throw unavailable;
+    options.observer.notAccelerated?.(unavailable);
+    return undefined;
+  }
 }
 
 /**
@@ -194,7 +236,7 @@ async function createFirst(
     if (fitting < (options.instancesWanted ? options.instances : 1)) throw doesNotFit(need);
     try {
       const metadata = await unlessAborted(instance.create(plan), signal);
-      return { metadata, plan, start, fitting };
+      return { metadata, plan, start, fitting, isAccelerated: false };
     } catch (error) {
       if (signal.aborted || instance.lost) throw error;
       if (start.kind === 'plain' || forms === undefined) {

@@ -1,5 +1,6 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { GRAPH, WEIGHTS } from '../storage/form-cache.ts';
+import type { Accelerator } from './execution-provider.ts';
 import type { StartingPoint } from './starting-point.ts';
 
 /** Which file a session is created from, and how. */
@@ -50,6 +51,19 @@ export function settledPlan(source: Source, input: PlanInput): SessionPlan {
 /** Whether saving the weights prepacked is worth a thought: smaller models are prepacked in memory. */
 export function isWorthPrepacking(sizeBytes: number): boolean {
   return sizeBytes >= MAP_FROM_BYTES;
+}
+
+/**
+ * A session on an accelerator, what it can't compute on the CPU. The model as it is: forms of it are made for the CPU,
+ * whose layouts no other provider knows.
+ */
+export function acceleratedPlan(
+  modelPath: string,
+  input: Pick<PlanInput, 'threadsPerInstance'>,
+  provider: Accelerator,
+): SessionPlan {
+  const plan = sessionPlan(modelPath, input, 'all', { mapped: false, prepack: true });
+  return { ...plan, options: { ...plan.options, executionProviders: [provider, 'cpu'] } };
 }
 
 function sessionPlan(

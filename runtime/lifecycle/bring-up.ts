@@ -76,6 +76,7 @@ export async function bringUp(
       bringOriginal: source.original,
       sizeBytes: opened.sizeBytes,
       ...planThreads(context.limits.cpus, order),
+      execution: order.execution,
       instancesWanted: order.instances !== undefined,
       containerConcurrency: order.containerConcurrency,
       warmUp: order.warmUp === 'run',

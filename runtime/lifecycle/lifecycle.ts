@@ -342,6 +342,8 @@ export class Lifecycle implements Engine {
           { model: order.name, code: error.code, err: error },
           'an instance of the model was lost',
         ),
+      notAccelerated: (error) =>
+        logger.warn({ model: order.name, code: error.code, err: error }, 'the CPU serves instead of a GPU'),
       moduleTrouble: (error) =>
         logger.error(
           { model: order.name, code: error.code, err: error },

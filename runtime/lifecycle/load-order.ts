@@ -1,4 +1,10 @@
-import type { LabelsOrder, ModelIdentity, SpecialiseRequest, TransformOrder } from '../../contracts/admin.ts';
+import type {
+  ExecutionOrder,
+  LabelsOrder,
+  ModelIdentity,
+  SpecialiseRequest,
+  TransformOrder,
+} from '../../contracts/admin.ts';
 import type { ImageInput } from '../../contracts/image-input.ts';
 import type { StorageAccess } from '../../contracts/storage-access.ts';
 
@@ -15,6 +21,8 @@ export interface LoadOrder {
   labels?: LabelsOrder | undefined;
   instances?: number | undefined;
   threadsPerInstance?: number | undefined;
+  /** The CPU when absent. */
+  execution?: ExecutionOrder | undefined;
   containerConcurrency?: number | undefined;
   requestTimeoutMs: number;
   startTimeoutMs: number;

@@ -9,7 +9,7 @@ import {
   readStartAhead,
   type StartingPoint,
 } from '../engine/starting-point.ts';
-import type { OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
+import type { ModelOrForm, OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
 import { DEFAULT_STORAGE_LIMITS } from '../storage/storage-types.ts';
 import type { BringUpContext, LoadedFiles } from './bring-up.ts';
 import type { LoadOrder } from './load-order.ts';
@@ -40,15 +40,20 @@ export interface Source {
 export async function openSource(order: LoadOrder, context: BringUpContext): Promise<Source> {
   const { observer } = context;
   const { signal } = context.signal;
-  const { openModelOrForm } = await importStorage();
+  const { openModel, openModelOrForm } = await importStorage();
   const cacheBytes = context.cacheMaxBytes ?? DEFAULT_STORAGE_LIMITS.cacheBytes;
   const formsOf = (contentKey: string): ModelForms =>
     new ModelForms({ cacheDir: context.cacheDir, cacheBytes }, contentKey);
-  const opening = openModelOrForm(openOptions(order, context, signal), {
-    engine: engineKey(),
-    forms: formsOf,
-    onIgnored: (reason) => observer.compiledIgnored?.(reason),
-  });
+  const options = openOptions(order, context, signal);
+  // Forms are made for the CPU: an accelerator starts from the model itself.
+  const isForCpu = order.execution === undefined || order.execution.provider === 'cpu';
+  const opening: Promise<ModelOrForm> = isForCpu
+    ? openModelOrForm(options, {
+        engine: engineKey(),
+        forms: formsOf,
+        onIgnored: (reason) => observer.compiledIgnored?.(reason),
+      })
+    : openModel(options).then((model) => ({ kind: 'model', model }));
   context.onOpening(opening.then((found) => (found.kind === 'model' ? found.model : NOTHING_LEASED)));
   const found = await unlessAborted(opening, signal);
   const leases: (() => Promise<void>)[] = [];

@@ -17,6 +17,7 @@ export function orderFromOptions(options: StandaloneOptions, cwd: string): LoadO
     uri: uriFromArgument(options.model, cwd),
     instances: options.instances,
     threadsPerInstance: options.threads,
+    execution: { provider: options.executionProvider, fallback: options.executionProviderFallback },
     requestTimeoutMs: options.requestTimeoutMs,
     startTimeoutMs: options.startTimeoutMs,
     warmUp: 'run',

@@ -51,6 +51,7 @@ export class EngineBench {
         broken: tell('broken'),
         inference: tell('inference'),
         settled: tell('settled'),
+        notAccelerated: tell('not accelerated'),
       },
       ...options,
     });
