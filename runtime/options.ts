@@ -11,6 +11,8 @@ interface CommonOptions {
   readonly cacheMaxBytes: number | undefined;
   readonly record: string | undefined;
   readonly lifeline: { readonly path: string; readonly graceMs: number } | undefined;
+  /** Metrics by Triton's names as well. */
+  readonly tritonMetrics: boolean;
   /** Time to finish what is in flight after SIGTERM. */
   readonly drainMs: number;
 }
@@ -82,6 +84,7 @@ const FLAGS = {
   labels: { type: 'string' },
   'labels-top': { type: 'string' },
   record: { type: 'string' },
+  'triton-metrics': { type: 'boolean' },
   lifeline: { type: 'string' },
   'lifeline-grace-ms': { type: 'string' },
   'highest-epoch': { type: 'string' },
@@ -129,6 +132,7 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
     cacheDir: values['cache-dir'] ?? defaultCacheDir,
     cacheMaxBytes: whole('cache-max-bytes', 1),
     record: values.record,
+    tritonMetrics: values['triton-metrics'] ?? false,
     lifeline:
       values.lifeline === undefined
         ? undefined
@@ -239,6 +243,7 @@ export function standbyArguments(
     ...flag('record', options.record),
     ...flag('lifeline', options.lifeline?.path),
     ...flag('lifeline-grace-ms', options.lifeline?.graceMs),
+    ...(options.tritonMetrics ? ['--triton-metrics'] : []),
     ...flag('drain-ms', options.drainMs),
     ...flag('highest-epoch', actual.highestEpoch),
     ...flag('recycles', options.recycles + 1),

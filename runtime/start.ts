@@ -89,6 +89,7 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
       engine: lifecycle,
       logger,
       registry,
+      tritonMetrics: options.tritonMetrics,
       requestTimeoutMs: () => lifecycle.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
     }),
   );

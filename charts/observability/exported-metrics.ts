@@ -6,8 +6,10 @@ import { createRegistry } from '../../process/metrics.ts';
 import { registerModelMetrics } from '../../runtime/admin/model-metrics-registry.ts';
 import { ModelMetrics } from '../../runtime/lifecycle/model-metrics.ts';
 import { ByteBudget } from '../../runtime/server/byte-budget.ts';
+import { StatisticsBook } from '../../runtime/server/model-statistics.ts';
 import { RequestLoad } from '../../runtime/server/serving-load.ts';
 import { ServingMetrics } from '../../runtime/server/serving-metrics.ts';
+import { registerTritonMetrics } from '../../runtime/server/triton-metrics.ts';
 import { WaitingRoom } from '../../runtime/server/waiting-room.ts';
 
 type Component = 'controller' | 'activator' | 'runtime';
@@ -85,10 +87,12 @@ function registries(): Record<Component, Registry> {
   });
   const runtime = createRegistry('runtime');
   registerModelMetrics(runtime, new ModelMetrics());
-  void new ServingMetrics(runtime, {
-    load: new RequestLoad(() => 0),
-    room: new WaitingRoom(),
-    budget: new ByteBudget(0),
+  const room = new WaitingRoom();
+  void new ServingMetrics(runtime, { load: new RequestLoad(() => 0), room, budget: new ByteBudget(0) });
+  registerTritonMetrics(runtime, {
+    engine: { current: { phase: 'standby' }, welcomesCallers: false },
+    statistics: new StatisticsBook(),
+    room,
   });
   return { controller, activator, runtime };
 }

@@ -26,6 +26,7 @@ const PROGRAMS: readonly ProgramHelp[] = [
       ['--threads <count>', 'threads of each session (default: what the CPU limit leaves)'],
       ['--cache-dir <dir>', 'where fetched models are cached (default: ~/.cache/pilotlight/models)'],
       ['--cache-max-bytes <bytes>', 'size bound of that cache'],
+      ['--triton-metrics', "metrics by Triton's names too (nv_inference_…), on the admin port"],
       ['--start-timeout-ms <ms>', 'give up loading after this long (default: 600000)'],
       ['--request-timeout-ms <ms>', 'longest time of a request (default: 300000)'],
       ['--standby', 'start without a model, to be given one through the admin port'],

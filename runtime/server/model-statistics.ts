@@ -12,13 +12,39 @@ export interface InferenceTimes {
   encodeMs: number;
 }
 
-class Duration {
+/** How often something happened, and how long it took in all. */
+export interface Total {
+  readonly count: number;
+  readonly totalMs: number;
+}
+
+/** Everything since the model was loaded. */
+export interface Totals {
+  readonly success: Total;
+  readonly fail: Total;
+  readonly queue: Total;
+  readonly input: Total;
+  readonly infer: Total;
+  readonly output: Total;
+  readonly inferences: number;
+  readonly executions: number;
+}
+
+class Duration implements Total {
   #count = 0;
   #totalMs = 0;
 
   add(elapsedMs: number): void {
     this.#count += 1;
     this.#totalMs += elapsedMs;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get totalMs(): number {
+    return this.#totalMs;
   }
 
   toJson(): { count: number; ns: number } {
@@ -56,6 +82,19 @@ export class ModelStatistics {
 
   failed(elapsedMs: number): void {
     this.#fail.add(elapsedMs);
+  }
+
+  get totals(): Totals {
+    return {
+      success: this.#success,
+      fail: this.#fail,
+      queue: this.#queue,
+      input: this.#computeInput,
+      infer: this.#computeInfer,
+      output: this.#computeOutput,
+      inferences: this.#inferenceCount,
+      executions: this.#executionCount,
+    };
   }
 
   toJson(model: LoadedModel): object {

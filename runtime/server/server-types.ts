@@ -13,6 +13,8 @@ export interface ServerOptions {
   logger: Logger;
   /** Where to count requests by code and their latencies; nothing is counted without. */
   registry?: Registry;
+  /** Registers Triton's names for what is counted as well. */
+  tritonMetrics?: boolean;
   limits?: Partial<ServerLimits>;
   /** Asked at each request, since it comes with the claim. Default: 300,000 ms, as Knative's. */
   requestTimeoutMs?: () => number;

@@ -13,6 +13,7 @@ import { RouteCache } from './router.ts';
 import type { RuntimeServer, ServerOptions } from './server-types.ts';
 import { RequestLoad } from './serving-load.ts';
 import { ServingMetrics } from './serving-metrics.ts';
+import { registerTritonMetrics } from './triton-metrics.ts';
 import { WaitingRoom } from './waiting-room.ts';
 import { Watchdog } from './watchdog.ts';
 import type { Serving } from './work.ts';
@@ -46,6 +47,9 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
     routes: new RouteCache(),
     requestTimeoutMs: options.requestTimeoutMs ?? (() => DEFAULT_REQUEST_TIMEOUT_MS),
   };
+  if (options.registry !== undefined && options.tritonMetrics === true) {
+    registerTritonMetrics(options.registry, serving);
+  }
   const rest = (exchange: Exchange): void => {
     handleRest(serving, exchange).catch((err: unknown) => {
       options.logger.error({ err }, 'an answer could not be sent');

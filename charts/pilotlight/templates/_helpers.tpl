@@ -80,6 +80,7 @@ allowTransforms: {{ .Values.runtime.allowTransforms | toJson }}
 activatorsPerService: {{ .Values.activatorsPerService }}
 quarantine: {{ .Values.quarantine | quote }}
 directMode: {{ .Values.directMode }}
+tritonMetrics: {{ .Values.runtime.tritonMetrics }}
 {{- end }}
 
 {{/* Where pods of a component go. Takes {component, settings}. */}}

@@ -25,6 +25,7 @@ describe('config.yaml', () => {
         activatorsPerService: 2,
         quarantineMs: 30_000,
         directMode: 'never',
+        tritonMetrics: false,
         controlUrl: 'https://pilotlight-controller.pilotlight-system.svc:8443',
       },
     });

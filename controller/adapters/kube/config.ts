@@ -54,6 +54,7 @@ const kubeConfigSchema = fields({
   activatorsPerService: z.int().min(1).max(10).default(2),
   quarantine: duration({ max: '1h' }).prefault('30s'),
   directMode: z.enum(['never', 'auto']).default('never'),
+  tritonMetrics: z.boolean().default(false),
   controlUrl: optional(
     text(2_048).regex(/^https:\/\/[^/?#]+\/?$/, 'expected "https://host:port" without a path'),
   ).describe(

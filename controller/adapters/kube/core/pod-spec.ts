@@ -217,9 +217,12 @@ export function runtimeContainer(
     name: RUNTIME_CONTAINER,
     image: settings.runtimeImage,
     ...(settings.imagePullPolicy && { imagePullPolicy: settings.imagePullPolicy }),
-    args: `--standby --host :: --port ${SERVING_PORT} --admin-port ${ADMIN_PORT} --cache-dir ${CACHE_PATH}`.split(
-      ' ',
-    ),
+    args: [
+      ...`--standby --host :: --port ${SERVING_PORT} --admin-port ${ADMIN_PORT} --cache-dir ${CACHE_PATH}`.split(
+        ' ',
+      ),
+      ...(settings.tritonMetrics ? ['--triton-metrics'] : []),
+    ],
     ports: [
       { name: 'http', containerPort: SERVING_PORT, protocol: 'TCP' },
       { name: 'admin', containerPort: ADMIN_PORT, protocol: 'TCP' },

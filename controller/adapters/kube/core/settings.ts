@@ -24,6 +24,8 @@ export interface KubeSettings {
   readonly activatorsPerService: number;
   readonly quarantineMs: number;
   readonly directMode: 'never' | 'auto';
+  /** Runtimes tell metrics by Triton's names as well. */
+  readonly tritonMetrics: boolean;
   /** Where runtimes reach the controller: `https://host:port`. */
   readonly controlUrl: string;
 }
