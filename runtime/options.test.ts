@@ -42,6 +42,7 @@ test('the next incarnation starts with what this one has, real ports and highest
     '/l',
     '--lifeline-grace-ms',
     '250',
+    '--triton-metrics',
     '--drain-ms',
     '3500',
   );
@@ -53,7 +54,7 @@ test('the next incarnation starts with what this one has, real ports and highest
     highestEpoch: 7,
   });
   expect(parse(...next)).toEqual({ ...options, port: 4001, adminPort: 4002, highestEpoch: 7, recycles: 1 });
-  expect(options).toMatchObject({ recycles: 0, drainMs: 3_500 });
+  expect(options).toMatchObject({ recycles: 0, drainMs: 3_500, tritonMetrics: true });
 });
 
 test.each([

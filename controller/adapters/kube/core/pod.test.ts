@@ -103,6 +103,11 @@ describe('a standby', () => {
     ]);
   });
 
+  it("is told to give metrics by Triton's names where the operator wants them, and not otherwise", () => {
+    expect(standby({}, { tritonMetrics: true }).spec?.containers[0]?.args).toContain('--triton-metrics');
+    expect(standby().spec?.containers[0]?.args).not.toContain('--triton-metrics');
+  });
+
   it.each<[string, object, object, object]>([
     [
       'an emptyDir of its own size',
