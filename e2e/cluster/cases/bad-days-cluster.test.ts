@@ -5,7 +5,7 @@ import type { Wire } from '../../../controller/adapters/kube/api/wire.ts';
 import { zeros } from '../../local/testing/marked-model.ts';
 import { clusterOrigin } from '../cluster.ts';
 import { run } from '../command.ts';
-import { platformPods, waitForPlatform } from './testing/controllers.ts';
+import { platformPods, waitForPlatform, waitForScheduler } from './testing/controllers.ts';
 import { mark, onPlatform } from './testing/platform.ts';
 import { markedService } from './testing/services.ts';
 
@@ -18,7 +18,10 @@ const MANIFEST = '/etc/kubernetes/manifests/kube-apiserver.yaml';
 const PUT_ASIDE = '/etc/kubernetes/kube-apiserver.yaml';
 const ONE = { predictor: { maxReplicas: 1, containerConcurrency: 4 } };
 
-afterEach(() => waitForPlatform(on));
+afterEach(async () => {
+  await waitForPlatform(on);
+  await waitForScheduler(on);
+}, 300_000);
 
 const controlPlane = (): string => {
   const node = on.cluster.nodes.find((name) => name.endsWith('control-plane'));

@@ -65,3 +65,28 @@ export async function waitForPlatform(on: PlatformCase): Promise<void> {
   }
   await waitForLeader(on);
 }
+
+/**
+ * Kubernetes places pods again. Its scheduler backs off while there is no API server, and has been seen to need 90 s
+ * after two outages in a row: that is not the time of the test that comes next.
+ */
+export async function waitForScheduler(on: PlatformCase): Promise<void> {
+  const path = objectPath({ ...RESOURCES.pods, namespace: on.namespace, name: 'to-be-placed' });
+  const allowed = { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } };
+  await on.apply({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'to-be-placed' },
+    spec: {
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+      // It need not run: there is no such image, and nobody is asked for it.
+      containers: [{ name: 'none', image: 'none', imagePullPolicy: 'Never', securityContext: allowed }],
+    },
+  });
+  await on.until(
+    'a pod is placed',
+    async () => (await on.api.get<Pod>(path))?.spec?.nodeName !== undefined,
+    180_000,
+  );
+  await on.kubectl('delete', 'pod', 'to-be-placed', '--grace-period=0', '--force');
+}
