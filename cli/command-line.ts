@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { PilotlightError } from '../contracts/errors.ts';
 import { addCompileCommand } from './commands/compile.ts';
 import { addInferCommand } from './commands/infer.ts';
+import { addProfileCommand } from './commands/profile.ts';
 import { addProgramCommands } from './commands/programs.ts';
 import { addServeCommand } from './commands/serve.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -53,6 +54,7 @@ ${EXIT_CODES_HELP}`,
   addValidateCommand(program);
   addCompileCommand(program);
   addVerifyCommand(program);
+  addProfileCommand(program);
   addProgramCommands(program);
   return program;
 }

@@ -52,7 +52,42 @@ const compareJobSchema = z.object({
 });
 export type CompareToolJob = z.infer<typeof compareJobSchema>;
 
-export const toolJobSchema = z.discriminatedUnion('tool', [compileJobSchema, compareJobSchema]);
+const scratch = z.string().min(1);
+
+/** One start of a model, as a standby has it: ONNX Runtime is loaded, the model is not. */
+const measureStartJobSchema = z.object({
+  tool: z.literal('measure-start'),
+  uri,
+  cacheDir: scratch,
+  /** Has the files fall out of the page cache before, where the system can do that. */
+  dropsPages: z.boolean(),
+});
+export type MeasureStartJob = z.infer<typeof measureStartJobSchema>;
+
+/** Makes the form that a model is best served from, and tells what there is to measure. */
+const settleJobSchema = z.object({ tool: z.literal('settle'), uri, cacheDir: scratch });
+export type SettleJob = z.infer<typeof settleJobSchema>;
+
+/** A model under load, each instance as busy as it can be. */
+const measureLoadJobSchema = z.object({
+  tool: z.literal('measure-load'),
+  uri,
+  cacheDir: scratch,
+  threads: z.number().int().positive(),
+  instances: z.number().int().positive(),
+  batches: z.array(z.number().int().positive()).min(1),
+  /** For each batch size. */
+  milliseconds: z.number().positive(),
+});
+export type MeasureLoadJob = z.infer<typeof measureLoadJobSchema>;
+
+export const toolJobSchema = z.discriminatedUnion('tool', [
+  compileJobSchema,
+  compareJobSchema,
+  measureStartJobSchema,
+  settleJobSchema,
+  measureLoadJobSchema,
+]);
 export type ToolJob = z.infer<typeof toolJobSchema>;
 
 /** What has become of a compile job. */
@@ -103,6 +138,48 @@ export const compareResultSchema = z.object({
   outputs: z.array(outputParitySchema),
 });
 export type CompareResult = z.infer<typeof compareResultSchema>;
+
+export const startMeasureSchema = z.object({
+  /** Resolving, fetching and finding the form. */
+  openedMs: z.number(),
+  createMs: z.number(),
+  firstRunMs: z.number(),
+  totalMs: z.number(),
+  /** Bytes that had to come from the disk. */
+  coldBytes: z.number(),
+  /** What it was started from. */
+  kind: z.string(),
+});
+export type StartMeasure = z.infer<typeof startMeasureSchema>;
+
+export const settledModelSchema = z.object({
+  kind: z.string(),
+  sizeBytes: z.number(),
+  /** Whether the first dimension of every input and output can be chosen: requests may be put together. */
+  takesBatches: z.boolean(),
+  /** What this machine lets a process use. */
+  cpus: z.number(),
+  memoryBytes: z.number(),
+});
+export type SettledModel = z.infer<typeof settledModelSchema>;
+
+export const loadMeasureSchema = z.object({
+  rows: z.array(
+    z.object({
+      batch: z.number(),
+      runs: z.number(),
+      p50Ms: z.number(),
+      p95Ms: z.number(),
+      /** Items, a batch of eight being eight of them. */
+      itemsPerSecond: z.number(),
+    }),
+  ),
+  /** Memory of the process that is no page of a file, at its end. */
+  anonymousBytes: z.number(),
+  /** Of the files that its sessions map. */
+  mappedBytes: z.number(),
+});
+export type LoadMeasure = z.infer<typeof loadMeasureSchema>;
 
 const errorCodeSchema = z.custom<ErrorCode>(isErrorCode, 'expected an error code');
 

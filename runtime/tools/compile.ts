@@ -5,11 +5,7 @@ import { PilotlightError } from '../../contracts/errors.ts';
 import type { CompileResult, CompileToolJob } from '../../contracts/model-tools.ts';
 import { defaultCacheDir } from '../cache-dir.ts';
 import { engineKey } from '../engine/engine-key.ts';
-import { anonymousBytes } from '../engine/memory-fit.ts';
 import { ModelForms } from '../engine/model-forms.ts';
-import { processLimits } from '../engine/process-limits.ts';
-import { Settling } from '../engine/settling.ts';
-import { findStart, type StartingPoint } from '../engine/starting-point.ts';
 import {
   type CompiledForm,
   type CompiledIndex,
@@ -28,6 +24,7 @@ import { openSink } from '../storage/sinks/open-sink.ts';
 import { DEFAULT_STORAGE_LIMITS } from '../storage/storage-types.ts';
 import { type ModelUri, parseModelUri, redactUri, uriFromArgument } from '../storage/uri.ts';
 import type { ToolVoice } from './main.ts';
+import { settleForm } from './settle-form.ts';
 
 /** As a runtime has it: smaller models are there in milliseconds as they are. */
 const WORTH_FORMS_BYTES = 1024 ** 2;
@@ -115,21 +112,10 @@ interface BestForm {
 /** The form that a start is best made from, made now where the cache hasn't it. */
 async function bestForm(model: OpenedModel, forms: ModelForms, voice: ToolVoice): Promise<BestForm> {
   const reasons: string[] = [];
-  const start = await findStart(model, forms, (reason) => voice.note(`weights stay inside: ${reason}`));
-  const limits = processLimits();
-  let better: StartingPoint | undefined;
-  try {
-    const settling = new Settling({
-      forms,
-      start,
-      sizeBytes: model.sizeBytes,
-      freeBytes: () => limits.memoryBytes - anonymousBytes(),
-      onNotCompiled: (reason) => reasons.push(reason),
-    });
-    better = await settling.settle();
-  } finally {
-    await start.release();
-  }
+  const better = await settleForm(model, forms, {
+    onLeft: (reason) => voice.note(`weights stay inside: ${reason}`),
+    onNotCompiled: (reason) => reasons.push(reason),
+  });
   await better?.release();
   // Prepacked weights that only pay with time are made where the model serves: they would take longer to fetch.
   for (const kind of ['prepacked', 'optimised'] as const) {

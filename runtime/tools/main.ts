@@ -34,6 +34,18 @@ async function work(job: ToolJob, signal: AbortSignal): Promise<unknown> {
       const { compare } = await import('./compare.ts');
       return compare(job, voice, signal);
     }
+    case 'measure-start': {
+      const { measureStart } = await import('./measure-start.ts');
+      return measureStart(job, voice, signal);
+    }
+    case 'settle': {
+      const { settle } = await import('./settle.ts');
+      return settle(job, signal);
+    }
+    case 'measure-load': {
+      const { measureLoad } = await import('./measure-load.ts');
+      return measureLoad(job, signal);
+    }
   }
 }
 
