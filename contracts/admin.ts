@@ -118,6 +118,10 @@ export const specialiseRequestSchema = z.object({
     threadsPerInstance: z.number().int().positive().optional(),
     /** The CPU when absent. */
     execution: executionOrderSchema.optional(),
+    /** How requests are put together; absent: nobody asked for it. */
+    batching: z
+      .object({ maxBatchSize: z.number().int().positive(), maxLatencyMs: z.number().nonnegative() })
+      .optional(),
     requestTimeoutMs: z.number().positive(),
   }),
   /** The whole start must be over by then: fetch, creation and warm-up. */

@@ -51,7 +51,9 @@ export const inferRequestSchema = z
     id: z.string().optional().describe('Comes back in the response.'),
     parameters: parametersSchema
       .optional()
-      .describe('`binary_data_output`: how outputs come that do not say themselves.'),
+      .describe(
+        '`binary_data_output`: how outputs come that do not say themselves. `priority`: a whole number, 1 is the highest and larger ones are lower; 0 is the default, which stands at 100.',
+      ),
     inputs: z.array(inferInputSchema).max(1024),
     outputs: z
       .array(requestedOutputSchema)
@@ -130,6 +132,10 @@ export const modelConfigSchema = z
     max_batch_size: whole(),
     input: z.array(configTensorSchema),
     output: z.array(configTensorSchema),
+    dynamic_batching: z
+      .looseObject({ max_queue_delay_microseconds: whole() })
+      .optional()
+      .describe('Present where requests are put together.'),
   })
   .meta({ id: 'ModelConfig' });
 
@@ -155,6 +161,17 @@ export const modelStatisticsSchema = z
             compute_infer: durationSchema,
             compute_output: durationSchema,
           }),
+          batch_stats: z
+            .array(
+              z.looseObject({
+                batch_size: whole(),
+                compute_input: durationSchema,
+                compute_infer: durationSchema,
+                compute_output: durationSchema,
+              }),
+            )
+            .optional()
+            .describe('Runs by the size of their batches.'),
         })
         .meta({ id: 'ModelStatistics' }),
     ),

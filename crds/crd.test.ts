@@ -93,7 +93,7 @@ describe('the generated CRD', () => {
 
   it.each([
     [['spec'], 'transformer', 'not supported yet: spec.transformer; leave it out'],
-    [['spec', 'predictor'], 'batcher', 'not supported yet: spec.predictor.batcher; leave it out'],
+    [['spec', 'predictor'], 'logger', 'not supported yet: spec.predictor.logger; leave it out'],
     [
       ['spec', 'predictor', 'model'],
       'volumeMounts',

@@ -71,6 +71,11 @@ const INFERENCE_SERVICE: CrdSource = {
         message: 'expected at least minReplicas, or 0 for no bound',
         fieldPath: '.maxReplicas',
       },
+      {
+        rule: '!has(self.batcher) || !has(self.containers)',
+        message: 'only requests for a model are put together; leave it out beside containers',
+        fieldPath: '.batcher',
+      },
     ],
   },
 };

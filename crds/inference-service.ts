@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { durationOrSeconds, fields, optional, refuse, text, unsupported } from './fields.ts';
+import { durationOrSeconds, fields, optional, refuse, refused, text, unsupported } from './fields.ts';
 import { metadataSchema } from './metadata.ts';
 import { type ModelSpec, modelSchema, OTHER_FRAMEWORKS, onnxSchema, otherFrameworkShape } from './model.ts';
 import { type Container, containerSchema, podShape } from './pod-fields.ts';
+import { MAX_BATCH_SIZE } from './runtime-arguments.ts';
 import { scalingSchema } from './scaling.ts';
 
 export const API_GROUP = 'serving.pilotlight.dev';
@@ -39,6 +40,26 @@ const scaleMetric = z
     ],
   }) as unknown as z.ZodDefault<z.ZodEnum<{ concurrency: 'concurrency'; rps: 'rps' }>>;
 
+/** KServe's own words, and its unit of time. */
+const batcherSchema = fields({
+  maxBatchSize: z
+    .int()
+    .min(1)
+    .max(MAX_BATCH_SIZE)
+    .default(32)
+    .describe('Rows (the first dimension of the inputs) that one run takes at most; 1: no batching.'),
+  maxLatency: z
+    .int()
+    .min(0)
+    .max(60_000)
+    .default(0)
+    .describe('Milliseconds that a batch may wait to fill while the model has nothing to do.'),
+  timeout: refused(
+    'integer',
+    'not supported: spec.predictor.batcher.timeout; spec.predictor.timeout bounds each request, the wait for its batch included',
+  ),
+});
+
 const predictorSchema = fields({
   model: optional(modelSchema).describe('A model that Pilotlight’s own runtime serves.'),
   onnx: optional(onnxSchema).describe('Older way to write model with modelFormat {name: onnx}.'),
@@ -68,7 +89,9 @@ const predictorSchema = fields({
   labels: optional(z.record(text(317), text(63))).describe('Labels of the replicas’ pods.'),
   annotations: optional(z.record(text(317), text(65_536))).describe('Annotations of the replicas’ pods.'),
   ...podShape,
-  batcher: unsupported('object'),
+  batcher: optional(batcherSchema).describe(
+    'How requests are put together to one run of the model; each runs alone without it.',
+  ),
   logger: unsupported('object'),
   workerSpec: unsupported('object'),
   autoScaling: unsupported('object'),
@@ -86,6 +109,10 @@ const predictorSchema = fields({
     }
     if (predictor.containers !== undefined && predictor.containers.length > 1) {
       refuse(context, { refusal: 'not-supported-yet' }, ['containers', 1]);
+    }
+    if (predictor.batcher !== undefined && predictor.containers !== undefined) {
+      const message = 'only requests for a model are put together; leave it out beside containers';
+      refuse(context, { refusal: 'message', message }, ['batcher']);
     }
     if (predictor.maxReplicas !== 0 && predictor.maxReplicas < predictor.minReplicas) {
       const message = `expected at least minReplicas (${predictor.minReplicas}) or 0, got ${predictor.maxReplicas}`;

@@ -1,5 +1,8 @@
 import type { Parsed } from './durations.ts';
 
+/** More rows in one run than any model gains from. */
+export const MAX_BATCH_SIZE = 4_096;
+
 /** What `spec.predictor.model.args` says to the runtime. */
 export interface RuntimeArguments {
   /** The name by which OIP and V1 paths call the model; the service's name when absent. */

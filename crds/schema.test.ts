@@ -145,21 +145,47 @@ describe('an unknown field', () => {
   });
 });
 
-describe('what comes later', () => {
-  it.each([
-    'batcher',
-    'logger',
-    'workerSpec',
-    'autoScaling',
-    'initContainers',
-    'hostNetwork',
-    'deploymentStrategy',
-  ])('spec.predictor.%s is refused by name', (field) => {
-    const path = `spec.predictor.${field}`;
-    expect(problems(manifest({ model: MODEL, [field]: {} }))).toMatchObject([
-      { path, message: `not supported yet: ${path}; leave it out` },
+describe('the batcher', () => {
+  const batcher = (value: object) => problems(manifest({ model: MODEL, batcher: value }));
+
+  it('has KServe’s words, batches of 32, and waits for nobody unless told to', () => {
+    expect(parsed({ model: MODEL, batcher: {} }).batcher).toEqual({
+      maxBatchSize: 32,
+      maxLatency: 0,
+    });
+    expect(parsed({ model: MODEL }).batcher).toBeUndefined();
+  });
+
+  it('has bounds', () => {
+    expect(batcher({ maxBatchSize: 0 })).toMatchObject([{ path: 'spec.predictor.batcher.maxBatchSize' }]);
+    expect(batcher({ maxBatchSize: 5_000 })).toMatchObject([{ path: 'spec.predictor.batcher.maxBatchSize' }]);
+    expect(batcher({ maxLatency: -1 })).toMatchObject([{ path: 'spec.predictor.batcher.maxLatency' }]);
+  });
+
+  it('has no timeout of its own, and nothing to do beside a container', () => {
+    expect(batcher({ timeout: 60 })).toMatchObject([
+      {
+        path: 'spec.predictor.batcher.timeout',
+        message: expect.stringContaining('spec.predictor.timeout bounds each request'),
+      },
+    ]);
+    const own = manifest({ containers: [{ name: 'c', image: 'i' }], batcher: {} });
+    expect(problems(own)).toMatchObject([
+      { path: 'spec.predictor.batcher', message: expect.stringContaining('only requests for a model') },
     ]);
   });
+});
+
+describe('what comes later', () => {
+  it.each(['logger', 'workerSpec', 'autoScaling', 'initContainers', 'hostNetwork', 'deploymentStrategy'])(
+    'spec.predictor.%s is refused by name',
+    (field) => {
+      const path = `spec.predictor.${field}`;
+      expect(problems(manifest({ model: MODEL, [field]: {} }))).toMatchObject([
+        { path, message: `not supported yet: ${path}; leave it out` },
+      ]);
+    },
+  );
 
   it.each(['transformer', 'explainer'])('spec.%s is refused by name', (field) => {
     expect(messages(manifest({ model: MODEL }, { spec: { [field]: {} } }))).toEqual({

@@ -15,6 +15,16 @@ test('a runtime on its own needs a model and nothing else', () => {
   });
 });
 
+test('batches are asked for by their size, and wait for nobody unless told to', () => {
+  expect(parse('--model', 'a.onnx')).toMatchObject({ batching: undefined });
+  expect(parse('--model', 'a.onnx', '--max-batch-size', '8')).toMatchObject({
+    batching: { maxBatchSize: 8, maxLatencyMs: 0 },
+  });
+  expect(parse('--model', 'a.onnx', '--max-batch-size=8', '--max-latency-ms=5')).toMatchObject({
+    batching: { maxBatchSize: 8, maxLatencyMs: 5 },
+  });
+});
+
 test('options are frozen', () => {
   expect(Object.isFrozen(parse('--model', 'a.onnx'))).toBe(true);
   expect(Object.isFrozen(parse('--standby', '--lifeline', '/l'))).toBe(true);
@@ -24,6 +34,8 @@ test.each([
   [['--model', 'a', '--port', '70000'], /--port: expected a whole number from 0 to 65535, got '70000'/],
   [['--model', 'a', '--port', '1e3'], /--port.*'1e3'/],
   [['--model', 'a', '--instances', '0'], /--instances: expected a whole number from 1 to 1024, got '0'/],
+  [['--model', 'a', '--max-batch-size', '0'], /--max-batch-size: expected a whole number from 1 to 4096/],
+  [['--model', 'a', '--max-latency-ms', '5'], /--max-latency-ms: expected --max-batch-size beside it/],
   [['--standby', '--cache-max-bytes', '-1'], /--cache-max-bytes/],
   [['--standby', '--model', 'a'], /exclude each other/],
   [[], /--model: expected a path or URI/],

@@ -36,6 +36,8 @@ export interface StandaloneOptions extends CommonOptions {
   readonly threads: number | undefined;
   readonly executionProvider: 'cpu' | 'cuda' | 'webgpu';
   readonly executionProviderFallback: 'cpu' | 'refuse';
+  /** How requests are put together; undefined leaves it to the model. */
+  readonly batching: { readonly maxBatchSize: number; readonly maxLatencyMs: number } | undefined;
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
   /** Code to run before and after the model: whoever types this allows it. */
@@ -75,6 +77,8 @@ const FLAGS = {
   threads: { type: 'string' },
   'execution-provider': { type: 'string' },
   'execution-provider-fallback': { type: 'string' },
+  'max-batch-size': { type: 'string' },
+  'max-latency-ms': { type: 'string' },
   'start-timeout-ms': { type: 'string' },
   'request-timeout-ms': { type: 'string' },
   transform: { type: 'string' },
@@ -154,6 +158,11 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
   if (values.model === undefined || values.model === '') {
     throw new OptionError('--model: expected a path or URI of a model, or --standby; got neither');
   }
+  const maxBatchSize = whole('max-batch-size', 1, 4_096);
+  const maxLatencyMs = whole('max-latency-ms', 0, 60_000);
+  if (maxBatchSize === undefined && maxLatencyMs !== undefined) {
+    throw new OptionError('--max-latency-ms: expected --max-batch-size beside it, of which it is the wait');
+  }
   return Object.freeze({
     ...common,
     mode: 'standalone',
@@ -166,6 +175,10 @@ export function parseOptions(argv: readonly string[], defaultCacheDir: string): 
       oneOf('execution-provider', values['execution-provider'], ['cpu', 'cuda', 'webgpu']) ?? 'cpu',
     executionProviderFallback:
       oneOf('execution-provider-fallback', values['execution-provider-fallback'], ['cpu', 'refuse']) ?? 'cpu',
+    batching:
+      maxBatchSize === undefined
+        ? undefined
+        : Object.freeze({ maxBatchSize, maxLatencyMs: maxLatencyMs ?? 0 }),
     startTimeoutMs: whole('start-timeout-ms', 1) ?? DEFAULT_START_TIMEOUT_MS,
     requestTimeoutMs: whole('request-timeout-ms', 1) ?? DEFAULT_REQUEST_TIMEOUT_MS,
     transform: transformOf(values.transform, {

@@ -19,6 +19,26 @@ export interface InferenceCall {
   deadlineMs: number;
   /** Aborted when the client left: a call that still waits for an instance is dropped at no cost. */
   signal: AbortSignal;
+  /** 1 is the highest; absent: `DEFAULT_PRIORITY` of core/priority-queue.ts. */
+  priority?: number;
+}
+
+/** Runs of batches of one size, cumulative. */
+export interface ExecutionsOfSize {
+  readonly batchSize: number;
+  count: number;
+  /** Inputs put together. */
+  joinMs: number;
+  computeMs: number;
+  /** Outputs taken apart. */
+  splitMs: number;
+}
+
+/** Runs of a model since it was loaded. */
+export interface ExecutionCounts {
+  readonly count: number;
+  /** By size, ascending; runs of a single request that is larger than a batch are in `count` alone. */
+  readonly sizes: readonly ExecutionsOfSize[];
 }
 
 export interface InferenceResult {
@@ -33,9 +53,21 @@ export interface LoadedModel {
   name: string;
   /** Version folders found, highest last; `['1']` for a plain file. */
   versions: readonly string[];
-  signature: ModelSignature;
+  /** Its `maxBatchSize` may change once: when a trial shows that batches pay. */
+  readonly signature: ModelSignature;
   /** Requests at once that make sense: instances × batch, or the service's containerConcurrency. */
-  capacity: number;
+  readonly capacity: number;
+  /**
+   * Requests that may be at the model at once, where they are more than its capacity: those that wait for the next
+   * batch while one runs. Absent: its capacity.
+   */
+  readonly places?: number;
+  /** How long a batch may wait to fill; absent where requests are not put together. */
+  readonly maxLatencyMs?: number | undefined;
+  /** Calls that wait for an instance now. */
+  readonly waiting?: number;
+  /** Runs, where they are not one for each request. */
+  executions?(): ExecutionCounts;
   sizeBytes: number;
   /** The service's own code around the model. */
   userModule?: UserModule | undefined;

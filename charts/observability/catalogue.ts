@@ -192,6 +192,14 @@ export const METRICS = {
     type: 'gauge',
     labels: ['component', 'namespace', 'revision', 'service'],
   },
+  pilotlight_runtime_batch_failures_total: {
+    type: 'counter',
+    labels: ['component', 'namespace', 'service'],
+  },
+  pilotlight_runtime_batch_requests: {
+    type: 'histogram',
+    labels: ['component', 'namespace', 'service'],
+  },
   pilotlight_runtime_batch_size: {
     type: 'histogram',
     labels: ['component', 'namespace', 'service'],
@@ -204,6 +212,10 @@ export const METRICS = {
     type: 'histogram',
     labels: ['component', 'namespace', 'service'],
   },
+  pilotlight_runtime_max_batch_size: {
+    type: 'gauge',
+    labels: ['component', 'namespace', 'service'],
+  },
   pilotlight_runtime_model_load_failures_total: {
     type: 'counter',
     labels: ['code', 'component', 'namespace', 'service'],
@@ -213,6 +225,10 @@ export const METRICS = {
     labels: ['component', 'namespace', 'phase', 'service'],
   },
   pilotlight_runtime_model_size_bytes: {
+    type: 'gauge',
+    labels: ['component', 'namespace', 'service'],
+  },
+  pilotlight_runtime_queue_length: {
     type: 'gauge',
     labels: ['component', 'namespace', 'service'],
   },

@@ -24,6 +24,8 @@ const PROGRAMS: readonly ProgramHelp[] = [
       ['--admin-port <port>', 'health, metrics and control'],
       ['--instances <count>', 'sessions of the model (default: 1)'],
       ['--threads <count>', 'threads of each session (default: what the CPU limit leaves)'],
+      ['--max-batch-size <rows>', 'put requests together to runs of so many rows at most; 1: never'],
+      ['--max-latency-ms <ms>', 'how long such a run may wait for more (default: 0)'],
       ['--cache-dir <dir>', 'where fetched models are cached (default: ~/.cache/pilotlight/models)'],
       ['--cache-max-bytes <bytes>', 'size bound of that cache'],
       ['--triton-metrics', "metrics by Triton's names too (nv_inference_…), on the admin port"],

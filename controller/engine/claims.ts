@@ -105,7 +105,7 @@ export function specialiseRequest(
   const { platform, settings } = context;
   const { resolved, identity } = revision;
   const own = serviceSettings(resolved);
-  const { containerConcurrency, model } = resolved.service.spec.predictor;
+  const { containerConcurrency, batcher, model } = resolved.service.spec.predictor;
   const { transform, imageInput, labels } = model ?? {};
   const execution = model && executionOf(model);
   const { instances, threadsPerInstance, sha256 } = own.runtime;
@@ -130,6 +130,9 @@ export function specialiseRequest(
       ...(instances !== undefined && { instances }),
       ...(threadsPerInstance !== undefined && { threadsPerInstance }),
       ...(execution !== undefined && { execution }),
+      ...(batcher !== undefined && {
+        batching: { maxBatchSize: batcher.maxBatchSize, maxLatencyMs: batcher.maxLatency },
+      }),
       requestTimeoutMs: entry.settings.requestTimeoutMs,
     },
     startTimeoutMs: entry.settings.startTimeoutMs,

@@ -78,6 +78,27 @@ export function addition(): OnnxModel {
   };
 }
 
+/** `y = table[ids]` over a batch of ids; entry n of the table is n. An id that it hasn't fails the run. */
+export function tableLookup(size: number): OnnxModel {
+  const entries = Float32Array.from({ length: size }, (_, index) => index);
+  return {
+    inputs: [{ name: 'ids', type: 'INT64', shape: ['n'] }],
+    outputs: [{ name: 'y', type: 'FLOAT', shape: ['n'] }],
+    nodes: [{ op: 'Gather', inputs: ['table', 'ids'], outputs: ['y'] }],
+    initializers: [{ name: 'table', type: 'FLOAT', dims: [size], data: Buffer.from(entries.buffer) }],
+  };
+}
+
+/** Gives the first row back and nothing else, so dimension 0 is no batch, whatever its shapes say. */
+export function firstRow(): OnnxModel {
+  return {
+    inputs: [{ name: 'x', type: 'FLOAT', shape: ['batch', 4] }],
+    outputs: [{ name: 'y', type: 'FLOAT', shape: ['batch', 4] }],
+    nodes: [{ op: 'Compress', inputs: ['x', 'condition'], outputs: ['y'], attributes: { axis: 0 } }],
+    initializers: [{ name: 'condition', type: 'BOOL', dims: [1], data: Buffer.of(1) }],
+  };
+}
+
 /** An operator that no ONNX Runtime has: by default one of a vendor's own domain. */
 export function unsupportedOperator(op = 'FlashSort', domain = 'com.example'): OnnxModel {
   return {

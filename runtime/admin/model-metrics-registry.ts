@@ -55,6 +55,7 @@ export function registerModelMetrics(registry: Registry, metrics: ModelMetrics):
     ],
     ['pilotlight_runtime_queue_wait_seconds', 'Wait for a free instance of the model.', metrics.queueSeconds],
     ['pilotlight_runtime_batch_size', 'First dimension of the first input of each run.', metrics.batchSizes],
+    ['pilotlight_runtime_batch_requests', 'Requests that one run answered.', metrics.batchRequests],
   ] as const;
   for (const [name, help, counts] of histograms) {
     register(name, help, 'histogram', () => histogramSamples(name, service(), counts));
@@ -62,6 +63,22 @@ export function registerModelMetrics(registry: Registry, metrics: ModelMetrics):
   const gauge = (name: string, help: string, read: () => number): void => {
     register(name, help, 'gauge', () => [{ labels: service(), value: read() }]);
   };
+  register(
+    'pilotlight_runtime_batch_failures_total',
+    'Runs of several requests that failed as a whole; each was run alone.',
+    'counter',
+    () => [{ labels: service(), value: metrics.batchFailures }],
+  );
+  gauge(
+    'pilotlight_runtime_queue_length',
+    'Requests that wait for an instance of the model.',
+    () => metrics.model?.waiting ?? 0,
+  );
+  gauge(
+    'pilotlight_runtime_max_batch_size',
+    'Rows that one run takes at most; 0 where requests are not put together.',
+    () => metrics.model?.signature.maxBatchSize ?? 0,
+  );
   gauge('pilotlight_runtime_model_size_bytes', 'All files of the model.', () => metrics.modelSizeBytes);
   gauge('pilotlight_runtime_resident_bytes', 'Resident memory of the process.', () =>
     process.memoryUsage.rss(),

@@ -84,6 +84,8 @@ export interface ModelConfig {
   readonly max_batch_size: number;
   readonly input: readonly ConfigTensor[];
   readonly output: readonly ConfigTensor[];
+  /** Present where requests are put together. */
+  readonly dynamic_batching?: { readonly max_queue_delay_microseconds: number };
 }
 
 interface ConfigTensor {
@@ -94,7 +96,7 @@ interface ConfigTensor {
 }
 
 /** Body of GET `/v2/models/{m}/config`, which Triton adds and perf_analyzer reads. `dims` leave the batch dimension out when there is one. */
-export function modelConfig(model: ModelIdentity, signature: ModelSignature): ModelConfig {
+export function modelConfig(model: ModelIdentity, signature: ModelSignature, maxLatencyMs = 0): ModelConfig {
   const batched = signature.maxBatchSize > 0;
   const configTensor = (tensor: TensorSignature): ConfigTensor => ({
     name: tensor.name,
@@ -108,6 +110,7 @@ export function modelConfig(model: ModelIdentity, signature: ModelSignature): Mo
     max_batch_size: signature.maxBatchSize,
     input: signature.inputs.map(configTensor),
     output: signature.outputs.map(configTensor),
+    ...(batched && { dynamic_batching: { max_queue_delay_microseconds: Math.round(maxLatencyMs * 1000) } }),
   };
 }
 

@@ -1,16 +1,11 @@
 import { PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
-import type { Tensor } from '../core/tensor.ts';
+import { type BatchRule, batchTraits, NO_BATCHING } from '../core/batching.ts';
 import type { InferenceCall, InferenceResult } from '../ports.ts';
+import { Alarm } from './alarm.ts';
+import { type Caller, inseparable, type RunFacts, runTogether, sizeBytesOf } from './batch-run.ts';
 import { Instance } from './instance.ts';
 import type { SessionPlan } from './session-options.ts';
-import {
-  clientClosed,
-  unwantedReason,
-  type WaitingCall,
-  type WaitingLimits,
-  WaitingList,
-  waitedTooLong,
-} from './waiting-list.ts';
+import { clientClosed, unwantedReason, type WaitingLimits, WaitingList } from './waiting-list.ts';
 
 export interface InstancePoolOptions {
   /** Of every instance, until another one takes its place. */
@@ -22,35 +17,46 @@ export interface InstancePoolOptions {
   /** Instances wanted; `first` is one of them. */
   size: number;
   waiting: WaitingLimits;
+  /** How calls are put together, until `batch` says otherwise. */
+  rule: BatchRule;
   /** How long a run may go on after its caller was told of the time-out, before its worker is given up. */
   hangGraceMs: number;
   /** An instance was lost or could not be made; the pool goes on. */
   onTrouble: (error: PilotlightError) => void;
   /** No instance is left and none could be made: the model can't serve any more. */
   onBroken: (error: PilotlightError) => void;
-  onInference?: (queuedMs: number, computeMs: number, inputs: readonly Tensor[]) => void;
+  onRan: (facts: RunFacts) => void;
+  /** A run of several calls failed; each was run alone. */
+  onBatchFailed: (error: PilotlightError) => void;
 }
 
 /** Attempts to replace lost instances without a successful run in between, before the pool is called broken. */
 const MAX_REPLACEMENTS_IN_A_ROW = 3;
 /** Where nobody calls, settling begins after this: a request that was expected has gone elsewhere. */
 const SETTLE_AFTER_MS = 1_000;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * The instances of one model. An idle instance takes the oldest waiting call. An instance that dies, or that
- * hangs past its grace, is replaced by a new one with the same session plan; a hung thread can't be stopped
+ * The instances of one model. An idle instance takes what `chooseBatch` says of what waits. An instance that dies, or
+ * that hangs past its grace, is replaced by a new one with the same session plan; a hung thread can't be stopped
  * from outside (see `Instance.retire`), so it ends when ONNX Runtime returns or with the process.
  */
 export class InstancePool {
   readonly #options: InstancePoolOptions;
   readonly #idle: Instance[] = [];
   readonly #all = new Set<Instance>();
-  readonly #waiting: WaitingList;
+  readonly #waiting: WaitingList<Caller>;
   /** Workers that end once ONNX Runtime lets go of them. */
   readonly #leaving = new Set<Promise<void>>();
   #plan: SessionPlan;
   readonly #answered = Promise.withResolvers<void>();
+  #rule: BatchRule;
+  /** The last run was of several calls: the next call probably has company on its way. */
+  #isBusy = false;
+  #isDispatchDue = false;
+  /** When a batch has waited for as long as it may. */
+  readonly #ripe = new Alarm(() => this.#dispatch());
+  /** When the deadline of a call passes that waits. */
+  readonly #overdue = new Alarm(() => this.#overdue.notLaterThan(this.#waiting.sweep(performance.now())));
   #making = 0;
   #replacementsInARow = 0;
   #closed: PilotlightError | undefined;
@@ -59,16 +65,23 @@ export class InstancePool {
     this.#options = options;
     this.#waiting = new WaitingList(options.waiting);
     this.#plan = options.plan;
+    this.#rule = options.rule;
     this.#adopt(first);
-  }
-
-  /** Instances that have a session now. */
-  get instances(): number {
-    return this.#all.size;
   }
 
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /** Of new instances. */
+  get plan(): SessionPlan {
+    return this.#plan;
+  }
+
+  /** From the next call on. */
+  batch(rule: BatchRule, maxCalls: number): void {
+    this.#rule = rule;
+    this.#waiting.allow(maxCalls);
   }
 
   /**
@@ -108,9 +121,39 @@ export class InstancePool {
     const nowMs = performance.now();
     const refusal = this.#closed ?? unwantedReason(call, nowMs);
     if (refusal !== undefined) return Promise.reject(refusal);
-    const instance = this.#waiting.size === 0 ? this.#idle.pop() : undefined;
-    if (instance !== undefined) return this.#run(instance, call, 0);
-    return this.#wait(call, nowMs);
+    return new Promise((resolve, reject) => {
+      const { signal } = call;
+      const drop = (): void => {
+        if (this.#waiting.remove(caller)) reject(clientClosed());
+      };
+      const caller: Caller = {
+        ...batchTraits(call.inputs, call.outputs, this.#rule),
+        call,
+        queuedAtMs: nowMs,
+        sizeBytes: sizeBytesOf(call.inputs),
+        resolve,
+        reject: (error) => {
+          signal.removeEventListener('abort', drop);
+          reject(error);
+        },
+      };
+      const isTakenAtOnce =
+        this.#waiting.size === 0 && !this.#isBusy && this.#rule.maxLatencyMs === 0 && this.#idle.length > 0;
+      if (isTakenAtOnce) {
+        const instance = this.#idle.pop();
+        if (instance !== undefined) void this.#run(instance, [caller], nowMs);
+        return;
+      }
+      try {
+        this.#waiting.add(caller);
+      } catch (error) {
+        reject(toPilotlightError(error));
+        return;
+      }
+      signal.addEventListener('abort', drop, { once: true });
+      this.#overdue.notLaterThan(call.deadlineMs);
+      if (this.#idle.length > 0) this.#dispatchSoon();
+    });
   }
 
   /** Rejects what waits; resolves when all threads are gone, which those that work are once they have answered. */
@@ -118,6 +161,8 @@ export class InstancePool {
     this.#closed ??= reason;
     this.#answered.resolve();
     this.#waiting.rejectAll(reason);
+    this.#ripe.stop();
+    this.#overdue.stop();
     const instances = [...this.#all];
     this.#all.clear();
     this.#idle.length = 0;
@@ -125,73 +170,52 @@ export class InstancePool {
     await Promise.all(this.#leaving);
   }
 
-  #wait(call: InferenceCall, queuedAtMs: number): Promise<InferenceResult> {
-    return new Promise((resolve, reject) => {
-      const stopWaiting = (): void => {
-        clearTimeout(timer);
-        call.signal.removeEventListener('abort', onAbort);
-      };
-      const waiting: WaitingCall = {
-        call,
-        queuedAtMs,
-        sizeBytes: sizeBytesOf(call.inputs),
-        take: () => {
-          stopWaiting();
-          const instance = this.#idle.pop();
-          if (instance === undefined)
-            reject(new PilotlightError('internal', 'a call was taken without an instance'));
-          else resolve(this.#run(instance, call, performance.now() - queuedAtMs));
-        },
-        reject: (error) => {
-          stopWaiting();
-          reject(error);
-        },
-      };
-      const drop = (error: PilotlightError): void => {
-        if (this.#waiting.remove(waiting)) waiting.reject(error);
-      };
-      const onAbort = (): void => drop(clientClosed());
-      const timer = setTimeout(() => drop(waitedTooLong()), clampMs(call.deadlineMs - queuedAtMs));
-      call.signal.addEventListener('abort', onAbort, { once: true });
-      try {
-        this.#waiting.add(waiting);
-      } catch (error) {
-        waiting.reject(toPilotlightError(error));
-      }
+  /**
+   * Behind what the event loop is at now: requests that came in together are all read by then, so that the first of
+   * them doesn't leave without the rest. It costs microseconds.
+   */
+  #dispatchSoon(): void {
+    if (this.#isDispatchDue) return;
+    this.#isDispatchDue = true;
+    setImmediate(() => {
+      this.#isDispatchDue = false;
+      this.#dispatch();
     });
   }
 
-  async #run(instance: Instance, call: InferenceCall, queuedMs: number): Promise<InferenceResult> {
-    const { inputs } = call;
-    const run = instance.run(inputs, call.outputs).then((result) => {
-      this.#replacementsInARow = 0;
-      this.#answered.resolve();
-      this.#options.onInference?.(queuedMs, result.computeMs, inputs);
-      return result;
+  /** Gives idle instances what waits. */
+  #dispatch(): void {
+    this.#ripe.stop();
+    while (this.#idle.length > 0) {
+      const nowMs = performance.now();
+      const choice = this.#waiting.next(this.#rule, nowMs);
+      if (choice.kind === 'nothing') return;
+      if (choice.kind === 'wait') {
+        this.#ripe.notLaterThan(choice.untilMs);
+        return;
+      }
+      const instance = this.#idle.pop();
+      if (instance !== undefined) void this.#run(instance, choice.calls, nowMs);
+    }
+  }
+
+  async #run(instance: Instance, callers: readonly Caller[], nowMs: number): Promise<void> {
+    await runTogether(instance, callers, nowMs, {
+      hangGraceMs: this.#options.hangGraceMs,
+      onRan: (facts) => {
+        this.#replacementsInARow = 0;
+        this.#isBusy = this.#rule.maxBatchSize > 1 && facts.calls > 1;
+        this.#answered.resolve();
+        this.#options.onRan(facts);
+      },
+      onBatchFailed: this.#options.onBatchFailed,
+      onInseparable: () => {
+        this.#rule = NO_BATCHING;
+        this.#options.onTrouble(inseparable());
+      },
+      onHang: () => this.#giveUp(instance),
     });
-    const timeout = new Promise<never>((_, reject) => {
-      const limitMs = call.deadlineMs - performance.now();
-      const timer = setTimeout(() => {
-        reject(
-          new PilotlightError(
-            'inference-timeout',
-            `the model did not answer within the time limit of the request (it ran for ${Math.round(limitMs)} ms)`,
-          ),
-        );
-        const grace = setTimeout(() => this.#giveUp(instance), clampMs(this.#options.hangGraceMs));
-        run.finally(() => clearTimeout(grace)).catch(() => undefined);
-      }, clampMs(limitMs));
-      run.finally(() => clearTimeout(timer)).catch(() => undefined);
-    });
-    run.then(
-      () => this.#free(instance),
-      () => this.#free(instance),
-    );
-    timeout.catch(() => undefined);
-    const { outputs, computeMs } = await Promise.race([run, timeout]);
-    // The client left while it ran: the slot was taken until now, and is counted until now.
-    if (call.signal.aborted) throw clientClosed();
-    return { outputs, queuedMs, computeMs };
+    this.#free(instance);
   }
 
   #adopt(instance: Instance): void {
@@ -210,7 +234,7 @@ export class InstancePool {
   #free(instance: Instance): void {
     if (instance.lost || !this.#all.has(instance)) return;
     this.#idle.push(instance);
-    this.#waiting.next(performance.now())?.take();
+    this.#dispatch();
   }
 
   #giveUp(instance: Instance): void {
@@ -271,18 +295,4 @@ export class InstancePool {
     this.#waiting.rejectAll(error);
     this.#options.onBroken(error);
   }
-}
-
-/** Characters of strings count two bytes, as in memory at worst. */
-function sizeBytesOf(tensors: readonly Tensor[]): number {
-  let sum = 0;
-  for (const { data } of tensors) {
-    if (Array.isArray(data)) for (const text of data) sum += text.length * 2;
-    else sum += data.byteLength;
-  }
-  return sum;
-}
-
-function clampMs(ms: number): number {
-  return Math.max(0, Math.min(ms, LONGEST_TIMER_MS));
 }

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
+import { concatenateTensors } from '../core/tensor-batch.ts';
 import { loadError, memoryError } from './load-errors.ts';
 import type { SessionPlan } from './session-options.ts';
 import { transferable } from './transfer.ts';
@@ -11,6 +12,27 @@ export interface SessionMetadata {
   outputs: ValueMetadata[];
   createMs: number;
 }
+
+/** What became of several calls that were run together. */
+export type BatchOutcome =
+  | {
+      kind: 'ran';
+      /** Of all calls, one behind the other. */
+      outputs: Tensor[];
+      /** Putting the inputs together, where this thread did. */
+      joinMs: number;
+      computeMs: number;
+      /** What each call brought, to run it again; what was handed over came back. */
+      inputs: readonly (readonly Tensor[])[];
+    }
+  | { kind: 'failed'; error: PilotlightError; inputs: readonly (readonly Tensor[])[] };
+
+/**
+ * Up to here the inputs of a batch are put together on this thread, in some 0.1 ms at most, and go to the worker in
+ * one piece: 64 calls of 4 KiB take 0.04 ms, and 0.4 ms as 64 pieces. More would keep the event loop; so much is
+ * handed over piece by piece, without a copy, and the worker puts it together.
+ */
+const JOIN_HERE_BYTES = 1024 ** 2;
 
 /**
  * Opens the compile cache before the worker's own file is read: the compiler that strips types costs a thread
@@ -120,6 +142,31 @@ export class Instance {
     if (answer.kind === 'run-failed') throw new PilotlightError(answer.code, answer.message);
     if (answer.kind !== 'ran') throw unexpected(answer);
     return answer;
+  }
+
+  /**
+   * Runs the session once for several calls that fit together. Rejects only when the worker is lost.
+   *
+   * @param sizeBytes of all inputs.
+   */
+  async runBatch(
+    calls: readonly (readonly Tensor[])[],
+    sizeBytes: number,
+    outputs: readonly string[] | undefined,
+  ): Promise<BatchOutcome> {
+    const startedMs = performance.now();
+    const isJoinedHere = sizeBytes <= JOIN_HERE_BYTES;
+    const pieces = isJoinedHere ? [concatenateTensors(calls)] : calls;
+    const joinMs = isJoinedHere ? performance.now() - startedMs : 0;
+    const ready = pieces.map(transferable);
+    const answer = await this.#ask(
+      { kind: 'run-batch', calls: ready.map(({ tensors }) => tensors), outputs },
+      [...new Set(ready.flatMap(({ transferList }) => transferList))],
+    );
+    if (answer.kind !== 'ran' && answer.kind !== 'run-failed') throw unexpected(answer);
+    const inputs = answer.calls ?? calls;
+    if (answer.kind === 'ran') return { ...answer, joinMs, inputs };
+    return { kind: 'failed', error: new PilotlightError(answer.code, answer.message), inputs };
   }
 
   /** Resolves when what it does now is over, well or badly. */

@@ -1,11 +1,15 @@
 import type { ExecutionOrder } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
+import type { BatchRule } from '../core/batching.ts';
 import type { Tensor } from '../core/tensor.ts';
 import type { LoadedModel } from '../ports.ts';
+import type { RunFacts } from './batch-run.ts';
+import { ExecutionBook } from './execution-counts.ts';
 import { providerUnavailable } from './execution-provider.ts';
 import type { Instance, SessionMetadata } from './instance.ts';
 import { InstancePool } from './instance-pool.ts';
 import { anonymousBytes, doesNotFit, fittingInstances, type MemoryNeed } from './memory-fit.ts';
+import { ModelBatching } from './model-batching.ts';
 import type { ModelForms } from './model-forms.ts';
 import type { ProcessLimits } from './process-limits.ts';
 import { acceleratedPlan, quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
@@ -30,6 +34,8 @@ export interface LoadModelOptions {
   instancesWanted: boolean;
   /** Requests at once; the number of instances when absent. */
   containerConcurrency?: number | undefined;
+  /** How requests are put together. Absent: nobody asked for it. */
+  batching?: BatchRule | undefined;
   /** Run once on made-up input before the model is handed out. */
   warmUp: boolean;
   limits: ProcessLimits;
@@ -66,10 +72,14 @@ export interface LoadObserver {
   moduleTrouble?: (error: PilotlightError) => void;
   /** No instance is left: the model serves no more. */
   broken: (error: PilotlightError) => void;
-  inference: (queuedMs: number, computeMs: number, inputs: readonly Tensor[]) => void;
+  ran: (facts: RunFacts) => void;
+  /** Requests that were run together failed, and were run one by one. */
+  batchFailed: (error: PilotlightError) => void;
 }
 
 export interface ModelHandle extends LoadedModel {
+  /** Calls that wait for an instance now. */
+  readonly waiting: number;
   /** Ends the workers; what waits is rejected with `reason`. */
   close(reason: PilotlightError): Promise<void>;
   /** Ends what goes on behind the answers, and gives leases back; serves on from what is mapped. Idempotent. */
@@ -77,8 +87,6 @@ export interface ModelHandle extends LoadedModel {
 }
 
 const DEFAULT_HANG_GRACE_MS = 30_000;
-/** Waiting calls for each instance, beyond what the server holds back itself. */
-const WAITING_CALLS_PER_INSTANCE = 64;
 const WAITING_BYTES = 512 * 1024 * 1024;
 
 /**
@@ -101,8 +109,12 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
     const made =
       (await createAccelerated(first, options)) ?? (await createFirst(first, given, options, onNext));
     observer.created(made.metadata.createMs);
-    const signature = signatureOf(made.metadata.inputs, made.metadata.outputs);
-    if (options.warmUp) await unlessAborted(warmUp(first, warmUpInputs(signature), observer), signal);
+    const plain = signatureOf(made.metadata.inputs, made.metadata.outputs);
+    const batching = new ModelBatching(plain, options.batching, {
+      instances: made.fitting,
+      containerConcurrency: options.containerConcurrency,
+    });
+    if (options.warmUp) await unlessAborted(warmUp(first, warmUpInputs(plain), observer), signal);
     const settling =
       forms === undefined || made.isAccelerated
         ? undefined
@@ -133,16 +145,22 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
       }
       return plan;
     };
+    const executions = new ExecutionBook(() => batching.rule.maxBatchSize);
     const pool = new InstancePool(first, {
       plan: made.plan,
       settle,
       onSettled: () => observer.settled?.(holding.kind),
       size: made.fitting,
-      waiting: { maxCalls: made.fitting * WAITING_CALLS_PER_INSTANCE, maxBytes: WAITING_BYTES },
+      waiting: { maxCalls: batching.waitingCalls, maxBytes: WAITING_BYTES },
+      rule: batching.rule,
       hangGraceMs: options.hangGraceMs ?? DEFAULT_HANG_GRACE_MS,
       onTrouble: observer.trouble,
       onBroken: observer.broken,
-      onInference: observer.inference,
+      onRan: (facts) => {
+        executions.record(facts);
+        observer.ran(facts);
+      },
+      onBatchFailed: observer.batchFailed,
     });
     void pool.grow(options.reserve.takeAll());
     const letGo = async (): Promise<void> => {
@@ -152,9 +170,23 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
     return {
       name: options.name,
       versions: options.versions,
-      signature,
-      capacity: options.containerConcurrency ?? made.fitting,
       sizeBytes: options.sizeBytes,
+      get signature() {
+        return batching.signature;
+      },
+      get capacity() {
+        return batching.capacity;
+      },
+      get places() {
+        return batching.places;
+      },
+      get maxLatencyMs() {
+        return batching.maxLatencyMs;
+      },
+      get waiting() {
+        return pool.waiting;
+      },
+      executions: () => executions.counts(),
       infer: (call) => pool.infer(call),
       close: async (reason) => {
         const letting = letGo();

@@ -6,8 +6,8 @@ import type { ValueMetadata } from './worker-messages.ts';
 /**
  * What a model takes and gives, from ONNX Runtime's metadata. An unnamed variable dimension becomes -1.
  *
- * `maxBatchSize` is 0: requests are not put together yet, and a client that read another figure would leave out
- * the first dimension.
+ * `maxBatchSize` is 0 until requests are put together: a client that reads another figure in `/config` takes the
+ * first dimension for that of the batch, which the `dims` beside it leave out.
  *
  * @throws PilotlightError `model-invalid` for an input or output that is no tensor of the protocol's datatypes.
  */

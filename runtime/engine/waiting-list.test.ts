@@ -1,21 +1,33 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { PilotlightError } from '../../contracts/errors.ts';
+import type { BatchRule } from '../core/batching.ts';
 import { type WaitingCall, WaitingList } from './waiting-list.ts';
 
-function waitingCall(options: { deadlineMs?: number; sizeBytes?: number; signal?: AbortSignal } = {}) {
-  const outcome: { taken: boolean; error: PilotlightError | undefined } = { taken: false, error: undefined };
+const ONE_BY_ONE: BatchRule = { maxBatchSize: 1, maxLatencyMs: 0 };
+
+function waitingCall(
+  options: {
+    deadlineMs?: number;
+    sizeBytes?: number;
+    signal?: AbortSignal;
+    priority?: number;
+    key?: string;
+  } = {},
+) {
+  const outcome: { error: PilotlightError | undefined } = { error: undefined };
+  const { priority } = options;
   const waiting: WaitingCall = {
     call: {
       inputs: [],
       deadlineMs: options.deadlineMs ?? Number.POSITIVE_INFINITY,
       signal: options.signal ?? new AbortController().signal,
+      ...(priority !== undefined && { priority }),
     },
     queuedAtMs: 0,
+    key: options.key,
+    rows: 1,
     sizeBytes: options.sizeBytes ?? 10,
-    take: () => {
-      outcome.taken = true;
-    },
     reject: (error) => {
       outcome.error = error;
     },
@@ -23,12 +35,52 @@ function waitingCall(options: { deadlineMs?: number; sizeBytes?: number; signal?
   return { waiting, outcome };
 }
 
+/** The one call that is to run next, if any. */
+function nextOf(list: WaitingList, nowMs: number): WaitingCall | undefined {
+  const choice = list.next(ONE_BY_ONE, nowMs);
+  if (choice.kind !== 'run') return undefined;
+  expect(choice.calls).toHaveLength(1);
+  return choice.calls[0];
+}
+
 test('the oldest call is next', () => {
   const list = new WaitingList({ maxCalls: 3, maxBytes: 1000 });
   const calls = [waitingCall(), waitingCall(), waitingCall()];
   for (const { waiting } of calls) list.add(waiting);
-  expect(calls.map(() => list.next(0))).toEqual(calls.map(({ waiting }) => waiting));
-  expect(list.next(0)).toBeUndefined();
+  expect(calls.map(() => nextOf(list, 0))).toEqual(calls.map(({ waiting }) => waiting));
+  expect(nextOf(list, 0)).toBeUndefined();
+});
+
+test('a call of a higher priority goes before those that wait already; 100 is the default', () => {
+  const list = new WaitingList({ maxCalls: 4, maxBytes: 1000 });
+  const [usual, low, high, last] = [undefined, 101, 99, undefined].map((priority) =>
+    waitingCall(priority === undefined ? {} : { priority }),
+  );
+  for (const one of [usual, low, high, last]) if (one !== undefined) list.add(one.waiting);
+  const order = [high, usual, last, low];
+  expect(order.map(() => nextOf(list, 0))).toEqual(order.map((one) => one?.waiting));
+});
+
+test('calls that fit together are taken out together, without those that nobody wants any more', () => {
+  const list = new WaitingList({ maxCalls: 4, maxBytes: 1000 });
+  const [a, late, b, other] = [{}, { deadlineMs: 5 }, {}, { key: 'other' }].map((more) =>
+    waitingCall({ key: 'same', ...more }),
+  );
+  for (const one of [a, late, b, other]) if (one !== undefined) list.add(one.waiting);
+  const choice = list.next({ maxBatchSize: 8, maxLatencyMs: 0 }, 10);
+  expect(choice).toEqual({ kind: 'run', calls: [a?.waiting, b?.waiting] });
+  expect(late?.outcome.error?.code).toBe('inference-timeout');
+  expect(list.size).toBe(1);
+});
+
+test('a sweep drops those whose time is over and says when the next one’s will be', () => {
+  const list = new WaitingList({ maxCalls: 4, maxBytes: 1000 });
+  const [late, soon, later] = [10, 30, 20].map((deadlineMs) => waitingCall({ deadlineMs }));
+  for (const one of [late, soon, later]) if (one !== undefined) list.add(one.waiting);
+  expect(list.sweep(15)).toBe(20);
+  expect(late?.outcome.error?.code).toBe('inference-timeout');
+  expect(list.sweep(30)).toBe(Number.POSITIVE_INFINITY);
+  expect(list.bytes).toBe(0);
 });
 
 test('a call whose client left or whose deadline passed is rejected, and the next one taken', () => {
@@ -37,7 +89,7 @@ test('a call whose client left or whose deadline passed is rejected, and the nex
   const late = waitingCall({ deadlineMs: 50 });
   const good = waitingCall({ deadlineMs: 51 });
   for (const { waiting } of [left, late, good]) list.add(waiting);
-  expect(list.next(50)).toBe(good.waiting);
+  expect(nextOf(list, 50)).toBe(good.waiting);
   expect(left.outcome.error?.code).toBe('client-closed');
   expect(late.outcome.error?.code).toBe('inference-timeout');
 });
@@ -76,7 +128,7 @@ test('whatever comes and goes, the bounds hold and the bytes are those of the ca
             model.push(waiting);
           } else expect(() => list.add(waiting)).toThrow();
         } else if (action.kind === 'next') {
-          expect(list.next(0)).toBe(model.shift());
+          expect(nextOf(list, 0)).toBe(model.shift());
         } else {
           const victim = model[action.index];
           if (victim !== undefined) expect(list.remove(victim)).toBe(true);

@@ -1,13 +1,13 @@
 import { PilotlightError } from '../../contracts/errors.ts';
+import { type Batchable, type BatchChoice, type BatchRule, chooseBatch } from '../core/batching.ts';
+import { DEFAULT_PRIORITY, PriorityQueue } from '../core/priority-queue.ts';
 import type { InferenceCall } from '../ports.ts';
 
 /** A call that waits for an instance. Settled exactly once: taken, or rejected. */
-export interface WaitingCall {
-  call: InferenceCall;
-  queuedAtMs: number;
-  sizeBytes: number;
-  take: () => void;
-  reject: (error: PilotlightError) => void;
+export interface WaitingCall extends Batchable {
+  readonly call: InferenceCall;
+  readonly sizeBytes: number;
+  reject(error: PilotlightError): void;
 }
 
 export interface WaitingLimits {
@@ -17,12 +17,11 @@ export interface WaitingLimits {
 }
 
 /**
- * Calls in the order of their arrival, bounded by count and by bytes. A call whose client left or whose
- * deadline passed is dropped there and then, before it costs an instance anything. Time comes in as an argument.
+ * Calls by priority and in the order of their arrival, bounded by count and by bytes. A call whose client left or
+ * whose deadline passed is dropped before it costs an instance anything. Time comes in as an argument.
  */
-export class WaitingList {
-  /** In insertion order. */
-  readonly #calls = new Set<WaitingCall>();
+export class WaitingList<Waiting extends WaitingCall = WaitingCall> {
+  readonly #calls = new PriorityQueue<Waiting>();
   readonly #limits: WaitingLimits;
   #bytes = 0;
 
@@ -38,8 +37,13 @@ export class WaitingList {
     return this.#bytes;
   }
 
+  /** For a rule of larger batches; what waits already stays. */
+  allow(maxCalls: number): void {
+    this.#limits.maxCalls = maxCalls;
+  }
+
   /** @throws PilotlightError `server-busy` when the list is full. */
-  add(waiting: WaitingCall): void {
+  add(waiting: Waiting): void {
     const { maxCalls, maxBytes } = this.#limits;
     const tooMany = this.#calls.size >= maxCalls;
     if (tooMany || (this.#calls.size > 0 && this.#bytes + waiting.sizeBytes > maxBytes)) {
@@ -52,32 +56,47 @@ export class WaitingList {
         { retryAfterSeconds: 1 },
       );
     }
-    this.#calls.add(waiting);
+    this.#calls.add(waiting, waiting.call.priority ?? DEFAULT_PRIORITY);
     this.#bytes += waiting.sizeBytes;
   }
 
   /** Takes a call out; false when it isn't in the list (any more). */
-  remove(waiting: WaitingCall): boolean {
-    if (!this.#calls.delete(waiting)) return false;
+  remove(waiting: Waiting): boolean {
+    if (!this.#calls.remove(waiting)) return false;
     this.#bytes -= waiting.sizeBytes;
     return true;
   }
 
-  /** The oldest call that is still wanted at `nowMs`; those before it that aren't are rejected. */
-  next(nowMs: number): WaitingCall | undefined {
-    for (const waiting of this.#calls) {
-      this.remove(waiting);
-      const unwanted = unwantedReason(waiting.call, nowMs);
-      if (unwanted === undefined) return waiting;
-      waiting.reject(unwanted);
-    }
-    return undefined;
+  /** What an instance that is free at `nowMs` does; calls that are to run are taken out. */
+  next(rule: BatchRule, nowMs: number): BatchChoice<Waiting> {
+    const choice = chooseBatch(this.#wanted(nowMs), rule, nowMs);
+    if (choice.kind === 'run') for (const waiting of choice.calls) this.remove(waiting);
+    return choice;
+  }
+
+  /** Drops what is of no use any more. @returns the earliest deadline of what is left; Infinity for none. */
+  sweep(nowMs: number): number {
+    let earliestMs = Number.POSITIVE_INFINITY;
+    for (const { call } of this.#wanted(nowMs)) earliestMs = Math.min(earliestMs, call.deadlineMs);
+    return earliestMs;
   }
 
   rejectAll(error: PilotlightError): void {
     for (const waiting of this.#calls) {
       this.remove(waiting);
       waiting.reject(error);
+    }
+  }
+
+  /** In their order; those before that nobody wants are rejected on the way. */
+  *#wanted(nowMs: number): Generator<Waiting, undefined> {
+    for (const waiting of this.#calls) {
+      const unwanted = unwantedReason(waiting.call, nowMs);
+      if (unwanted === undefined) yield waiting;
+      else {
+        this.remove(waiting);
+        waiting.reject(unwanted);
+      }
     }
   }
 }
@@ -88,7 +107,7 @@ export function unwantedReason(call: InferenceCall, nowMs: number): PilotlightEr
   return nowMs >= call.deadlineMs ? waitedTooLong() : undefined;
 }
 
-export function waitedTooLong(): PilotlightError {
+function waitedTooLong(): PilotlightError {
   return new PilotlightError(
     'inference-timeout',
     'the time limit of the request passed while it waited for a free instance of the model',

@@ -6,7 +6,13 @@ import type { Tensor } from '../core/tensor.ts';
 export type ToWorker =
   | { kind: 'create'; path: string; options: InferenceSession.SessionOptions }
   /** `outputs` names the wanted ones; all when absent. */
-  | { kind: 'run'; inputs: readonly Tensor[]; outputs: readonly string[] | undefined };
+  | { kind: 'run'; inputs: readonly Tensor[]; outputs: readonly string[] | undefined }
+  /** One run of several calls, to be put together here unless it is one piece already. */
+  | {
+      kind: 'run-batch';
+      calls: readonly (readonly Tensor[])[];
+      outputs: readonly string[] | undefined;
+    };
 
 export type FromWorker =
   /** ONNX Runtime is loaded and its environment made; the worker takes a model. */
@@ -14,8 +20,9 @@ export type FromWorker =
   | { kind: 'created'; inputs: ValueMetadata[]; outputs: ValueMetadata[]; createMs: number }
   /** ONNX Runtime's own message: `loadError` turns it into one of ours. */
   | { kind: 'create-failed'; message: string }
-  | { kind: 'ran'; outputs: Tensor[]; computeMs: number }
-  | { kind: 'run-failed'; code: ErrorCode; message: string };
+  /** `calls`: what came in pieces and was not answered piece by piece goes back, to be run again. */
+  | { kind: 'ran'; outputs: Tensor[]; computeMs: number; calls?: readonly (readonly Tensor[])[] }
+  | { kind: 'run-failed'; code: ErrorCode; message: string; calls?: readonly (readonly Tensor[])[] };
 
 /** An input or output as onnxruntime-node describes it; an unnamed variable dimension is `''`. */
 export type ValueMetadata =

@@ -3,6 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import type * as OnnxRuntime from 'onnxruntime-node';
 import { toPilotlightError } from '../../contracts/errors.ts';
 import { type OrtOutput, type Tensor, tensorFromOrt, tensorToOrt } from '../core/tensor.ts';
+import { concatenateTensors } from '../core/tensor-batch.ts';
 import { transferable } from './transfer.ts';
 import { trimMemory } from './trim-memory.ts';
 import type { FromWorker, ToWorker, ValueMetadata } from './worker-messages.ts';
@@ -52,9 +53,24 @@ async function create(message: ToWorker & { kind: 'create' }): Promise<void> {
   }
 }
 
-async function run({ inputs, outputs }: ToWorker & { kind: 'run' }): Promise<void> {
+type Calls = readonly (readonly Tensor[])[];
+
+async function runBatch({ calls, outputs }: ToWorker & { kind: 'run-batch' }): Promise<void> {
   const startedMs = performance.now();
+  const [first = []] = calls;
+  if (calls.length === 1) await run(first, outputs, startedMs);
+  else await run(() => concatenateTensors(calls), outputs, startedMs, calls);
+}
+
+/** @param calls what the inputs were put together from: it goes back where nobody is answered with the outputs. */
+async function run(
+  given: readonly Tensor[] | (() => readonly Tensor[]),
+  outputs: readonly string[] | undefined,
+  startedMs: number,
+  calls?: Calls,
+): Promise<void> {
   try {
+    const inputs = typeof given === 'function' ? given() : given;
     if (session === undefined) throw new Error('no session was created in this worker');
     const feeds: Record<string, unknown> = {};
     for (const input of inputs) feeds[input.name] = tensorToOrt(input);
@@ -64,13 +80,33 @@ async function run({ inputs, outputs }: ToWorker & { kind: 'run' }): Promise<voi
       { logSeverityLevel: LOG_NOTHING_BELOW_FATAL },
     )) as unknown as Record<string, OrtOutput>;
     const tensors: Tensor[] = Object.entries(results).map(([name, output]) => tensorFromOrt(name, output));
+    const rows = calls?.reduce((sum, [first]) => sum + (first?.shape[0] ?? 0), 0);
+    const isSeparable = calls === undefined || tensors.every(({ shape }) => shape[0] === rows);
     const { tensors: sendable, transferList } = transferable(tensors);
-    say({ kind: 'ran', outputs: sendable, computeMs: performance.now() - startedMs }, transferList);
+    const computeMs = performance.now() - startedMs;
+    if (isSeparable) say({ kind: 'ran', outputs: sendable, computeMs }, transferList);
+    else {
+      const back = givenBack(calls);
+      say({ kind: 'ran', outputs: sendable, computeMs, calls: back.calls }, [...transferList, ...back.list]);
+    }
   } catch (error) {
     const known = toPilotlightError(error);
     const code = known.code === 'internal' ? 'inference-failed' : known.code;
-    say({ kind: 'run-failed', code, message: messageOf(error) });
+    const failed = { kind: 'run-failed', code, message: messageOf(error) } as const;
+    if (calls === undefined) say(failed);
+    else {
+      const back = givenBack(calls);
+      say({ ...failed, calls: back.calls }, back.list);
+    }
   }
+}
+
+function givenBack(calls: Calls): { calls: Calls; list: ArrayBuffer[] } {
+  const ready = calls.map(transferable);
+  return {
+    calls: ready.map(({ tensors }) => tensors),
+    list: [...new Set(ready.flatMap(({ transferList }) => transferList))],
+  };
 }
 
 function messageOf(error: unknown): string {
@@ -78,7 +114,9 @@ function messageOf(error: unknown): string {
 }
 
 port.on('message', (message: ToWorker) => {
-  void (message.kind === 'create' ? create(message) : run(message));
+  if (message.kind === 'create') void create(message);
+  else if (message.kind === 'run') void run(message.inputs, message.outputs, performance.now());
+  else void runBatch(message);
 });
 say({ kind: 'started' });
 flushCompileCache();

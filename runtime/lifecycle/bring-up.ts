@@ -79,6 +79,7 @@ export async function bringUp(
       execution: order.execution,
       instancesWanted: order.instances !== undefined,
       containerConcurrency: order.containerConcurrency,
+      batching: order.batching,
       warmUp: order.warmUp === 'run',
       limits: context.limits,
       reserve: context.reserve,

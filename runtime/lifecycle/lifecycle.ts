@@ -302,6 +302,7 @@ export class Lifecycle implements Engine {
         throw modelClosed();
       }
       this.#phase = { phase: 'ready', model, claim: held.claim };
+      metrics.model = model;
       tell({ event: 'ready', elapsedMs: elapsedMs(), capacity: model.capacity });
       logger.info(
         { model: order.name, elapsedMs: elapsedMs(), sizeBytes: model.sizeBytes, capacity: model.capacity },
@@ -354,7 +355,14 @@ export class Lifecycle implements Engine {
         if (this.#phase.phase !== 'ready') return;
         this.#phase = { phase: 'failed', modelName: order.name, claim: held.claim, error };
       },
-      inference: (queuedMs, computeMs, inputs) => metrics.inference(queuedMs, computeMs, inputs),
+      ran: (facts) => metrics.ran(facts),
+      batchFailed: (error) => {
+        metrics.batchFailures += 1;
+        logger.warn(
+          { model: order.name, code: error.code, err: error },
+          'requests failed together, each is run alone',
+        );
+      },
     };
   }
 }

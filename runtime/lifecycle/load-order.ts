@@ -24,6 +24,8 @@ export interface LoadOrder {
   /** The CPU when absent. */
   execution?: ExecutionOrder | undefined;
   containerConcurrency?: number | undefined;
+  /** Absent: nobody asked for batches or for none. */
+  batching?: { maxBatchSize: number; maxLatencyMs: number } | undefined;
   requestTimeoutMs: number;
   startTimeoutMs: number;
   /** `request`: a request waits and is the warm-up; `run`: run the model once on made-up input first. */

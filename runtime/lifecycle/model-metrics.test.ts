@@ -13,9 +13,10 @@ test('a load and its inferences are told in Prometheus’ text by phase, service
   metrics.event({ event: 'fetched', elapsedMs: 20, cached: true, sizeBytes: 1234, identity });
   metrics.event({ event: 'created', elapsedMs: 80 });
   metrics.event({ event: 'ready', elapsedMs: 90, capacity: 1 });
-  const input = { name: 'x', datatype: 'FP32', shape: [3, 2], data: new Float32Array(6) } as const;
-  metrics.inference(0, 4, [input]);
-  metrics.inference(60_000, 40_000, [input]);
+  metrics.ran({ calls: 2, rows: 3, queuedMs: [0, 0], computeMs: 4 });
+  metrics.ran({ calls: 1, rows: 3, queuedMs: [60_000], computeMs: 40_000 });
+  metrics.batchFailures += 1;
+  metrics.model = { waiting: 7, signature: { inputs: [], outputs: [], maxBatchSize: 8 } };
   const text = await registry.metrics();
   const service = 'namespace="shop",service="ocr"';
   expect(text).toContain('# TYPE pilotlight_runtime_model_load_seconds histogram');
@@ -31,7 +32,12 @@ test('a load and its inferences are told in Prometheus’ text by phase, service
   expect(text).toContain(`pilotlight_runtime_inference_duration_seconds_bucket{le="30",${service}} 1`);
   expect(text).toContain(`pilotlight_runtime_inference_duration_seconds_bucket{le="+Inf",${service}} 2`);
   expect(text).toContain(`pilotlight_runtime_queue_wait_seconds_sum{${service}} 60`);
+  expect(text).toContain(`pilotlight_runtime_queue_wait_seconds_count{${service}} 3`);
   expect(text).toContain(`pilotlight_runtime_batch_size_bucket{le="4",${service}} 2`);
+  expect(text).toContain(`pilotlight_runtime_batch_requests_sum{${service}} 3`);
+  expect(text).toContain(`pilotlight_runtime_batch_failures_total{${service}} 1`);
+  expect(text).toContain(`pilotlight_runtime_queue_length{${service}} 7`);
+  expect(text).toContain(`pilotlight_runtime_max_batch_size{${service}} 8`);
   expect(text).toMatch(new RegExp(`pilotlight_runtime_resident_bytes\\{${service}\\} \\d{7,}`));
 });
 

@@ -1,5 +1,6 @@
 import type { SpecialiseEvent } from '../../contracts/admin.ts';
-import type { Tensor } from '../core/tensor.ts';
+import type { RunFacts } from '../engine/batch-run.ts';
+import type { ModelHandle } from '../engine/load-model.ts';
 
 export interface ServiceLabels {
   namespace: string;
@@ -34,7 +35,12 @@ export class ModelMetrics {
   readonly inferenceSeconds = histogram(RUN_SECONDS);
   readonly queueSeconds = histogram(RUN_SECONDS);
   readonly batchSizes = histogram(BATCH_SIZES);
+  readonly batchRequests = histogram(BATCH_SIZES);
+  /** Runs of several requests that failed as a whole. */
+  batchFailures = 0;
   modelSizeBytes = 0;
+  /** Once it serves. */
+  model: Pick<ModelHandle, 'waiting' | 'signature'> | undefined;
   #lastEventMs = 0;
 
   label(labels: ServiceLabels): void {
@@ -54,10 +60,16 @@ export class ModelMetrics {
     this.#lastEventMs = event.elapsedMs;
   }
 
-  inference(queuedMs: number, computeMs: number, inputs: readonly Tensor[]): void {
+  ran({
+    calls,
+    rows,
+    queuedMs,
+    computeMs,
+  }: Pick<RunFacts, 'calls' | 'rows' | 'queuedMs' | 'computeMs'>): void {
     observe(this.inferenceSeconds, computeMs / 1000);
-    observe(this.queueSeconds, queuedMs / 1000);
-    observe(this.batchSizes, inputs[0]?.shape[0] ?? 1);
+    for (const waitedMs of queuedMs) observe(this.queueSeconds, waitedMs / 1000);
+    observe(this.batchSizes, rows);
+    observe(this.batchRequests, calls);
   }
 }
 

@@ -18,6 +18,7 @@ export function orderFromOptions(options: StandaloneOptions, cwd: string): LoadO
     instances: options.instances,
     threadsPerInstance: options.threads,
     execution: { provider: options.executionProvider, fallback: options.executionProviderFallback },
+    batching: options.batching,
     requestTimeoutMs: options.requestTimeoutMs,
     startTimeoutMs: options.startTimeoutMs,
     warmUp: 'run',

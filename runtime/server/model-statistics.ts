@@ -1,5 +1,5 @@
 import type { Tensor } from '../core/tensor.ts';
-import type { LoadedModel } from '../ports.ts';
+import type { ExecutionsOfSize, LoadedModel } from '../ports.ts';
 import { servedVersion } from './admission.ts';
 
 /** Where the time of one answered inference went, in ms. */
@@ -84,7 +84,7 @@ export class ModelStatistics {
     this.#fail.add(elapsedMs);
   }
 
-  get totals(): Totals {
+  totals(model: LoadedModel): Totals {
     return {
       success: this.#success,
       fail: this.#fail,
@@ -93,8 +93,13 @@ export class ModelStatistics {
       infer: this.#computeInfer,
       output: this.#computeOutput,
       inferences: this.#inferenceCount,
-      executions: this.#executionCount,
+      executions: this.#executions(model),
     };
+  }
+
+  /** Runs: one for each request, unless the model says otherwise. */
+  #executions(model: LoadedModel): number {
+    return model.executions?.().count ?? this.#executionCount;
   }
 
   toJson(model: LoadedModel): object {
@@ -103,7 +108,7 @@ export class ModelStatistics {
       version: servedVersion(model),
       last_inference: Math.round(this.#lastInferenceMs),
       inference_count: this.#inferenceCount,
-      execution_count: this.#executionCount,
+      execution_count: this.#executions(model),
       inference_stats: {
         success: this.#success.toJson(),
         fail: this.#fail.toJson(),
@@ -115,10 +120,20 @@ export class ModelStatistics {
         cache_miss: { count: 0, ns: 0 },
       },
       response_stats: {},
-      batch_stats: [],
+      batch_stats: model.executions?.().sizes.map(batchStatistics) ?? [],
       memory_usage: [],
     };
   }
+}
+
+function batchStatistics({ batchSize, count, joinMs, computeMs, splitMs }: ExecutionsOfSize): object {
+  const duration = (totalMs: number): object => ({ count, ns: Math.round(totalMs * 1e6) });
+  return {
+    batch_size: batchSize,
+    compute_input: duration(joinMs),
+    compute_infer: duration(computeMs),
+    compute_output: duration(splitMs),
+  };
 }
 
 /** Triton counts a request of batch n as n inferences; 1 for a model without a batch dimension. */

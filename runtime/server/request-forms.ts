@@ -3,6 +3,7 @@ import { validateInputs } from '../core/model-signature.ts';
 import { decodeInferBody, INFERENCE_HEADER_LENGTH } from '../core/oip-binary.ts';
 import { echoedParameters, type InferRequest, noParameters, planOutputs } from '../core/oip-messages.ts';
 import { encodeInferResponse } from '../core/oip-response.ts';
+import { parsePriority } from '../core/priority.ts';
 import type { Tensor } from '../core/tensor.ts';
 import { decodePredictRequest, encodePredictResponse, type PredictRequest } from '../core/v1.ts';
 import type { LoadedModel } from '../ports.ts';
@@ -18,6 +19,8 @@ export interface RequestForm {
   readonly inputs: readonly Tensor[];
   /** Outputs that the model has to give; all when undefined. */
   readonly outputNames: readonly string[] | undefined;
+  /** Undefined for the default. */
+  readonly priority: number | undefined;
   /** @param added parameters of a module. */
   encode(outputs: readonly Tensor[], added?: TransformParameters): Answer;
 }
@@ -63,6 +66,7 @@ function formOfV2(request: InferRequest, model: LoadedModel): RequestForm {
     subject: { protocol: 'v2', id, parameters, outputs: names },
     inputs,
     outputNames,
+    priority: parsePriority(parameters['priority']),
     encode: (outputs, added) => {
       const encoded = encodeInferResponse(
         {
@@ -94,6 +98,7 @@ export function decodeV1(body: Buffer, model: LoadedModel): RequestForm {
     subject: V1_SUBJECT,
     inputs: request.inputs,
     outputNames: undefined,
+    priority: undefined,
     encode: (outputs) => predictAnswer(outputs, request),
   };
 }
@@ -104,6 +109,7 @@ export function rawV1(): RequestForm {
     subject: V1_SUBJECT,
     inputs: [],
     outputNames: undefined,
+    priority: undefined,
     encode: (outputs) => {
       const rowCount = outputs[0]?.shape[0];
       const areRows = rowCount !== undefined && outputs.every(({ shape }) => shape[0] === rowCount);

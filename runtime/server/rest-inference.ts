@@ -50,7 +50,7 @@ async function carryOut(
   const decodeFromMs = performance.now();
   const { form, prepared } = await readInput(exchange, route, model, work, body);
   const decodeMs = performance.now() - decodeFromMs;
-  const result = await work.run(model, prepared.inputs, form.outputNames);
+  const result = await work.run(model, prepared.inputs, form.outputNames, form.priority);
   const encodeFromMs = performance.now();
   const module = moduleWith(model, 'postprocess');
   const answer =

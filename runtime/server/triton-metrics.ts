@@ -26,13 +26,14 @@ const COUNTERS: readonly [name: string, help: string, read: (totals: Totals) => 
  */
 export function registerTritonMetrics(registry: Registry, { engine, statistics, room }: Shared): void {
   const labelNames = ['model', 'version'];
-  const loaded = (): { labels: Record<string, string>; totals: Totals } | undefined => {
+  const loaded = (): { labels: Record<string, string>; totals: Totals; queued: number } | undefined => {
     const phase = engine.current;
     if (phase.phase !== 'ready') return undefined;
     const { model } = phase;
     return {
       labels: { model: model.name, version: servedVersion(model) },
-      totals: statistics.of(model).totals,
+      totals: statistics.of(model).totals(model),
+      queued: model.waiting ?? 0,
     };
   };
   for (const [name, help, read] of COUNTERS) {
@@ -56,7 +57,7 @@ export function registerTritonMetrics(registry: Registry, { engine, statistics, 
     collect() {
       this.reset();
       const now = loaded();
-      if (now !== undefined) this.set(now.labels, room.waiting);
+      if (now !== undefined) this.set(now.labels, room.waiting + now.queued);
     },
   });
 }

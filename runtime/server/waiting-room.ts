@@ -1,4 +1,5 @@
 import { PilotlightError } from '../../contracts/errors.ts';
+import { DEFAULT_PRIORITY, PriorityQueue } from '../core/priority-queue.ts';
 import { RETRY_AFTER_SECONDS } from './admission.ts';
 
 /** The longest time that a Node timer takes; a longer one would fire at once. */
@@ -15,13 +16,14 @@ export interface RoomSize {
 }
 
 /**
- * Places at the model: as many as its capacity, first come, first served, and a bounded number that wait.
+ * Places at the model: as many as its capacity, and a bounded number that wait, by priority and in the order in which
+ * they came.
  * A place that is taken must be given back exactly once with {@link WaitingRoom.leave}.
  */
 export class WaitingRoom {
   #taken = 0;
   #capacity = 0;
-  readonly #waiting = new Set<Waiter>();
+  readonly #waiting = new PriorityQueue<Waiter>();
 
   get taken(): number {
     return this.#taken;
@@ -47,14 +49,19 @@ export class WaitingRoom {
    * @throws PilotlightError `server-busy` at once; the promise rejects with `client-closed` when `signal` is
    * aborted and with `inference-timeout` at `deadlineMs` by `performance.now()`; no place is held then.
    */
-  enter(size: RoomSize, signal: AbortSignal, deadlineMs: number): Promise<void> | undefined {
+  enter(
+    size: RoomSize,
+    signal: AbortSignal,
+    deadlineMs: number,
+    priority = DEFAULT_PRIORITY,
+  ): Promise<void> | undefined {
     this.#capacity = size.capacity;
     if (this.#taken < size.capacity && this.#waiting.size === 0) {
       this.#taken += 1;
       return undefined;
     }
     this.refuseWhenFull(size);
-    return this.#wait(signal, deadlineMs);
+    return this.#wait(signal, deadlineMs, priority);
   }
 
   leave(): void {
@@ -65,18 +72,18 @@ export class WaitingRoom {
   #fill(): void {
     for (const waiter of this.#waiting) {
       if (this.#taken >= this.#capacity) return;
-      this.#waiting.delete(waiter);
+      this.#waiting.remove(waiter);
       this.#taken += 1;
       waiter.grant();
     }
   }
 
-  #wait(signal: AbortSignal, deadlineMs: number): Promise<void> {
+  #wait(signal: AbortSignal, deadlineMs: number, priority: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer);
         signal.removeEventListener('abort', onAbort);
-        this.#waiting.delete(waiter);
+        this.#waiting.remove(waiter);
       };
       const onAbort = (): void => {
         settle();
@@ -103,7 +110,7 @@ export class WaitingRoom {
       if (signal.aborted) onAbort();
       else {
         signal.addEventListener('abort', onAbort);
-        this.#waiting.add(waiter);
+        this.#waiting.add(waiter, priority);
         // More capacity than before, after another model came, may have room at once.
         this.#fill();
       }

@@ -69,6 +69,7 @@ export class Work {
    * Waits for a place and runs the model.
    *
    * @param outputs names of the outputs wanted; all when undefined.
+   * @param priority the request's own; the default when undefined.
    * @returns the result, with the wait for the place in `queuedMs`.
    * @throws PilotlightError `server-busy`, `inference-timeout`, `client-closed`, and what the model throws.
    */
@@ -76,11 +77,17 @@ export class Work {
     model: LoadedModel,
     inputs: readonly Tensor[],
     outputs: readonly string[] | undefined,
+    priority?: number,
   ): Promise<InferenceResult> {
     const { room, reading } = this.#serving;
     if (this.signal.aborted) throw new PilotlightError('client-closed', 'the client left');
     const waitsFromMs = performance.now();
-    const entering = room.enter(roomSize(model, reading.limits.maxWaiting), this.signal, this.deadlineMs);
+    const entering = room.enter(
+      roomSize(model, reading.limits.maxWaiting),
+      this.signal,
+      this.deadlineMs,
+      priority,
+    );
     let waitedMs = 0;
     if (entering !== undefined) {
       await entering;
@@ -88,8 +95,13 @@ export class Work {
     }
     this.#isRunning = true;
     const { deadlineMs, signal } = this;
-    const call =
-      outputs === undefined ? { inputs, deadlineMs, signal } : { inputs, outputs, deadlineMs, signal };
+    const call = {
+      inputs,
+      deadlineMs,
+      signal,
+      ...(outputs !== undefined && { outputs }),
+      ...(priority !== undefined && { priority }),
+    };
     const result = await this.#untilDeadline(callModel(model, call));
     return {
       outputs: outputs === undefined ? result.outputs : inOrder(result.outputs, outputs),
@@ -157,7 +169,9 @@ function callModel(model: LoadedModel, call: Parameters<LoadedModel['infer']>[0]
 
 /** Four requests wait for each that is in work, but at least sixteen, so that a burst on a small model fits. */
 export function roomSize(model: LoadedModel, maxWaiting: number | undefined): RoomSize {
-  return { capacity: model.capacity, maxWaiting: maxWaiting ?? Math.max(16, 4 * model.capacity) };
+  const { capacity, places = capacity } = model;
+  // What waits at the model for its next batch waits there instead of here.
+  return { capacity: places, maxWaiting: maxWaiting ?? Math.max(16, 4 * capacity - (places - capacity)) };
 }
 
 /** Whom the head of a request names. */

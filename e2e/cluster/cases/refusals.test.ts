@@ -318,7 +318,6 @@ const NOT_SUPPORTED: Row[] = [
   ...Object.entries({
     workerSpec: { pipelineParallelSize: 2 },
     logger: { mode: 'all' },
-    batcher: { maxBatchSize: 8 },
     autoScaling: { metrics: [] },
     deploymentStrategy: { type: 'Recreate' },
     storageUris: [{ uri: 's3://bucket/a' }],

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { PilotlightError } from '../../../contracts/errors.ts';
 import { decodeBinaryTensor, encodeBinaryTensor } from '../../core/binary-tensor.ts';
+import { parsePriority } from '../../core/priority.ts';
 import { DEFAULT_TENSOR_LIMITS, parseDatatype, shown, type Tensor } from '../../core/tensor.ts';
 import { decodeContents, encodeContents } from './tensor-contents.ts';
 import { LENGTH_DELIMITED, WireReader, WireWriter } from './wire.ts';
@@ -17,6 +18,8 @@ export interface GrpcInferRequest {
   modelVersion: string;
   id: string;
   parameters: readonly ParameterEntry[];
+  /** Undefined for the default. */
+  priority: number | undefined;
   outputNames: readonly string[];
   /** True when data came as raw_input_contents. */
   isRaw: boolean;
@@ -75,10 +78,37 @@ export function decodeModelInferRequest(message: Uint8Array): GrpcInferRequest {
     modelVersion,
     id,
     parameters,
+    priority: priorityOf(parameters),
     outputNames,
     isRaw: raw.length > 0,
     inputs: () => (raw.length > 0 ? rawInputs(drafts, raw) : drafts.map(typedInput)),
   };
+}
+
+/** Triton's clients send it as `uint64_param`. @throws PilotlightError `invalid-request` */
+function priorityOf(parameters: readonly ParameterEntry[]): number | undefined {
+  const found = parameters.find(({ key }) => key === 'priority');
+  return found === undefined ? undefined : parsePriority(valueOf(found));
+}
+
+function valueOf({ entry }: ParameterEntry): bigint | string | undefined {
+  const reader = new WireReader(entry);
+  let value: bigint | string | undefined;
+  while (reader.next()) {
+    if (reader.field !== 2) {
+      reader.skip();
+      continue;
+    }
+    for (const choice = new WireReader(reader.bytes()); choice.next(); ) {
+      if (choice.field === 2) value = choice.int64();
+      else if (choice.field === 5) value = BigInt.asUintN(64, choice.int64());
+      else {
+        value = 'of another type than int64 and uint64';
+        choice.skip();
+      }
+    }
+  }
+  return value;
 }
 
 /** The id of a request that could not be served; empty where even that can't be read. */

@@ -74,7 +74,7 @@ async function carryOut(
   const { inputs, state } = await prepare(origin, model, work, request, subject);
   const outputNames = plannedOutputs(request, model);
   const decodeMs = performance.now() - decodeFromMs;
-  const result = await work.run(model, inputs, outputNames);
+  const result = await work.run(model, inputs, outputNames, request.priority);
   const encodeFromMs = performance.now();
   const outputs = await finish(origin, model, work, subject, { outputs: result.outputs, state });
   const writer = encodeModelInferResponse(

@@ -48,6 +48,7 @@ const MODEL_CONFIG: MessageShape = {
   max_batch_size: [4, 'integer'],
   input: [5, { name: [1, 'string'], data_type: [2, DATA_TYPE], dims: [4, 'integers'] }],
   output: [6, { name: [1, 'string'], data_type: [2, DATA_TYPE], dims: [3, 'integers'] }],
+  dynamic_batching: [11, { max_queue_delay_microseconds: [2, 'integer'] }],
   backend: [17, 'string'],
 };
 
@@ -72,6 +73,15 @@ const MODEL_STATISTICS: MessageShape = {
       compute_output: [6, DURATION],
       cache_hit: [7, DURATION],
       cache_miss: [8, DURATION],
+    },
+  ],
+  batch_stats: [
+    7,
+    {
+      batch_size: [1, 'integer'],
+      compute_input: [2, DURATION],
+      compute_infer: [3, DURATION],
+      compute_output: [4, DURATION],
     },
   ],
 };

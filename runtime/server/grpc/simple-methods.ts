@@ -38,7 +38,9 @@ export const SIMPLE_METHODS: ReadonlyMap<string, SimpleMethod> = new Map<string,
     (serving, exchange, message) => {
       const model = admit(serving.engine.current, addresseeOf(exchange, readNameAndVersion(message)));
       const identity = { name: model.name, version: servedVersion(model) };
-      return encodeShape(MODEL_CONFIG_RESPONSE, { config: modelConfig(identity, model.signature) });
+      return encodeShape(MODEL_CONFIG_RESPONSE, {
+        config: modelConfig(identity, model.signature, model.maxLatencyMs),
+      });
     },
   ],
   [
