@@ -91,9 +91,7 @@ async function assemble(
   await dockerBuild({ ...common, tag: compiler, target: 'compile', buildArguments: { BASE: how.base } });
   const compiled: TarEntry[] = [];
   for (const [program, settings] of Object.entries(image.compiled)) {
-    // An image's packages are loaded by all of its programs.
-    const packages = image.packages.filter((name) => name !== 'onnxruntime-common');
-    const modules = [...packages, ...(layers.toCompile.get(program) ?? [])];
+    const modules = [...settings.packages, ...(layers.toCompile.get(program) ?? [])];
     compiled.push(...(await compiledCode(compiler, program, settings, modules)));
   }
   archive('compiled.tar', compiled);

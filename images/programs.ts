@@ -2,6 +2,8 @@
 export interface CompiledProgram {
   /** Names below `starts` of what it loads, its threads included. */
   readonly starts: readonly string[];
+  /** Packages that its every start asks for by name. What only some services load, sharp say, is not worth the bytes. */
+  readonly packages: readonly string[];
   /** Flags that its Node is started with: compiled code is good for the same flags only. */
   readonly flags: readonly string[];
 }
@@ -34,9 +36,9 @@ export const controlImage: ImageProgram = {
   packages: [],
   bundledPackages: ['pino-pretty'],
   compiled: {
-    controller: { starts: ['controller'], flags: [] },
+    controller: { starts: ['controller'], packages: [], flags: [] },
     // As in launch/pilotlight.ts.
-    activator: { starts: ['activator'], flags: ['--max-semi-space-size=2'] },
+    activator: { starts: ['activator'], packages: [], flags: ['--max-semi-space-size=2'] },
   },
   writable: [],
 };
@@ -61,7 +63,7 @@ export const runtimeImage: ImageProgram = {
     'semver',
   ],
   bundledPackages: ['pino-pretty'],
-  compiled: { runtime: { starts: ['main', 'worker'], flags: [] } },
+  compiled: { runtime: { starts: ['main', 'worker'], packages: ['onnxruntime-node'], flags: [] } },
   writable: ['cache'],
 };
 
