@@ -42,7 +42,7 @@ can be made to drop them) and load: latency and throughput by threads, instances
 Each in a process of its own. A start counts from the order to the end of the first run, in a process that has
 ONNX Runtime loaded, as a standby has.
 
-Prints a manifest with the resources, concurrency and scale target that follow. It holds for machines like
+Prints a manifest with the resources, concurrency, batches and scale target that follow. It holds for machines like
 this one: run it on a node, or in a pod with the CPU limit that is meant.
 
 Examples:

@@ -61,9 +61,12 @@ test('of batches the smallest that is nearly the best is told, and none where th
   const gains = recommend([
     measured(1, 1, [row(1, 1, 1000), row(4, 2, 2000), row(8, 2.1, 3800), row(16, 4, 4000)]),
   ]);
-  expect(gains).toMatchObject({ batch: 8, batchLatencyMs: 2.1 });
+  expect(gains).toMatchObject({ batch: 8, batchLatencyMs: 2.1, concurrency: 8 });
+  const about = { name: 'm', storageUri: 'file:///m.onnx' };
+  expect(manifestOf(about, gains)).toContain('    batcher:\n      maxBatchSize: 8\n');
   const none = recommend([measured(1, 1, [row(1, 1, 1000), row(4, 4, 1010)])]);
-  expect(none).toMatchObject({ batch: 1, batchLatencyMs: 0 });
+  expect(none).toMatchObject({ batch: 1, batchLatencyMs: 0, concurrency: 1 });
+  expect(manifestOf(about, none)).not.toContain('batcher');
 });
 
 test.each([

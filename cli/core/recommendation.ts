@@ -55,7 +55,8 @@ export function recommend(measured: readonly MeasuredConfiguration[]): Recommend
     instances: one.instances,
     cpus,
     memoryBytes,
-    concurrency: one.instances,
+    // Each instance has a batch under way; what more comes is for another replica.
+    concurrency: one.instances * batched.batch,
     ...batched,
     p50Ms: row.p50Ms,
     itemsPerSecond: row.itemsPerSecond,
@@ -87,7 +88,7 @@ function bestBatch(
 /** The recommendation as a manifest that `pilotlight validate` takes. */
 export function manifestOf(
   { name, storageUri }: { name: string; storageUri: string },
-  { cpus, memoryBytes, concurrency, threads, instances }: Recommendation,
+  { cpus, memoryBytes, concurrency, threads, instances, batch }: Recommendation,
 ): string {
   const memory = `${Math.round(memoryBytes / 1024 ** 2)}Mi`;
   return [
@@ -100,6 +101,8 @@ export function manifestOf(
     `    containerConcurrency: ${concurrency}`,
     '    scaleMetric: concurrency',
     `    scaleTarget: ${concurrency}`,
+    // Nobody waits for a batch to fill: what waits while an instance is busy is the next one.
+    ...(batch === 1 ? [] : ['    batcher:', `      maxBatchSize: ${batch}`]),
     '    model:',
     '      modelFormat:',
     '        name: onnx',
