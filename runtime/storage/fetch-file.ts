@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { adaptChunkBytes, FIRST_CHUNK_BYTES, nextChunk } from './byte-ranges.ts';
-import { onCacheDisk } from './cache-disk.ts';
 import { ModelDigestMismatchError, ModelTooLargeError, ModelUnreachableError } from './errors.ts';
 import { networkError } from './http-client.ts';
 import { PartFile } from './part-file.ts';
+import { PrefixDigest } from './prefix-digest.ts';
 import { pauseBeforeRetry } from './retry.ts';
 import type { ByteRange, ModelSource, RangeBody, StorageLimits, StoredFile } from './storage-types.ts';
 
@@ -15,7 +15,7 @@ export interface FetchFileOptions {
   destination: { path: string; sidecar: string };
   limits: StorageLimits;
   signal: AbortSignal;
-  /** Lower-case hex; checked over the bytes on disk before this returns. */
+  /** Lower-case hex; taken of the bytes on disk while they arrive, and checked before this returns. */
   sha256?: string | undefined;
   /** Bytes of this file that are on disk, what an earlier try left included. */
   onProgress?: ((bytesDone: number) => void) | undefined;
@@ -52,11 +52,23 @@ export async function fetchFile(
   const { source, file, limits, signal } = options;
   refuseLarge(file.sizeBytes, source.label, limits);
   const part = await PartFile.open(options.destination, file);
-  const fetch = new FileFetch(options, part);
+  const digest = options.sha256 === undefined ? undefined : new PrefixDigest(part.path, signal);
+  const onPrefix = (prefixBytes: number): void => {
+    digest?.advance(prefixBytes);
+    options.onPrefix?.(prefixBytes);
+  };
+  const fetch = new FileFetch({ ...options, onPrefix }, part);
   try {
     const sizeBytes = await fetch.run();
     await part.complete(sizeBytes);
-    if (options.sha256 !== undefined) await checkDigest(part, options.sha256, source.label, signal);
+    const found = await digest?.finish();
+    if (found !== options.sha256) {
+      // Forgotten at once: a resume would only find them again.
+      await part.restart();
+      throw new ModelDigestMismatchError(
+        `${source.label} has the sha256 ${found}; expected ${options.sha256}`,
+      );
+    }
     return { sizeBytes, fetchedBytes: fetch.fetchedBytes };
   } catch (error) {
     // The first fault is the one to report, not that the record of progress failed as well.
@@ -282,17 +294,4 @@ export async function sha256OfFile(path: string, signal: AbortSignal): Promise<s
     if (Buffer.isBuffer(chunk)) hash.update(chunk);
   }
   return hash.digest('hex');
-}
-
-/** Bytes with the wrong digest are forgotten at once: a resume would only find them again. */
-async function checkDigest(
-  part: PartFile,
-  expected: string,
-  label: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const found = await onCacheDisk(part.path, () => sha256OfFile(part.path, signal));
-  if (found === expected) return;
-  await part.restart();
-  throw new ModelDigestMismatchError(`${label} has the sha256 ${found}; expected ${expected}`);
 }
