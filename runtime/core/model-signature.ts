@@ -27,6 +27,8 @@ export interface ModelSignature {
    * has no batch dimension. Triton's `max_batch_size`: its `/config` then leaves that dimension out.
    */
   readonly maxBatchSize: number;
+  /** Most rows (sizes of the first dimension) that one request may have, where a configuration bounds them. */
+  readonly maxRows?: number;
 }
 
 /** True for a dimension that a request chooses. */
@@ -63,6 +65,7 @@ export function validateInputs(
       invalid(`input '${expected.name}': expected datatype ${expected.datatype}, got ${tensor.datatype}`);
     }
     validateShape(expected, tensor.shape, boundSizes);
+    validateRows(signature, tensor);
     const count = elementCount(tensor.shape, tensor.name, limits);
     if (tensor.data.length !== count) {
       invalid(
@@ -80,6 +83,13 @@ export function validateInputs(
       }`,
     );
   }
+}
+
+function validateRows({ maxRows }: ModelSignature, { name, shape: [rows = 0] }: Tensor): void {
+  if (maxRows === undefined || rows <= maxRows) return;
+  invalid(
+    `input '${name}': ${rows} rows are more than the max_batch_size of ${maxRows}; send them in several requests`,
+  );
 }
 
 function validateShape(

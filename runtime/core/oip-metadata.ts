@@ -95,8 +95,17 @@ interface ConfigTensor {
   readonly dims: readonly number[];
 }
 
-/** Body of GET `/v2/models/{m}/config`, which Triton adds and perf_analyzer reads. `dims` leave the batch dimension out when there is one. */
-export function modelConfig(model: ModelIdentity, signature: ModelSignature, maxLatencyMs = 0): ModelConfig {
+/**
+ * Body of GET `/v2/models/{m}/config`, which Triton adds and perf_analyzer reads. `dims` leave the batch dimension out
+ * when there is one.
+ *
+ * @param maxLatencyMs undefined where requests are not put together
+ */
+export function modelConfig(
+  model: ModelIdentity,
+  signature: ModelSignature,
+  maxLatencyMs: number | undefined,
+): ModelConfig {
   const batched = signature.maxBatchSize > 0;
   const configTensor = (tensor: TensorSignature): ConfigTensor => ({
     name: tensor.name,
@@ -110,7 +119,10 @@ export function modelConfig(model: ModelIdentity, signature: ModelSignature, max
     max_batch_size: signature.maxBatchSize,
     input: signature.inputs.map(configTensor),
     output: signature.outputs.map(configTensor),
-    ...(batched && { dynamic_batching: { max_queue_delay_microseconds: Math.round(maxLatencyMs * 1000) } }),
+    ...(batched &&
+      maxLatencyMs !== undefined && {
+        dynamic_batching: { max_queue_delay_microseconds: Math.round(maxLatencyMs * 1000) },
+      }),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { ExecutionOrder } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { BatchRule } from '../core/batching.ts';
+import type { ModelSignature } from '../core/model-signature.ts';
 import type { Tensor } from '../core/tensor.ts';
 import type { LoadedModel } from '../ports.ts';
 import type { RunFacts } from './batch-run.ts';
@@ -36,6 +37,8 @@ export interface LoadModelOptions {
   containerConcurrency?: number | undefined;
   /** How requests are put together. Absent: nobody asked for it. */
   batching?: BatchRule | undefined;
+  /** What the model is to take and give, given what it can; throws where that can't be had. */
+  narrow?: ((signature: ModelSignature) => ModelSignature) | undefined;
   /** Run once on made-up input before the model is handed out. */
   warmUp: boolean;
   limits: ProcessLimits;
@@ -109,7 +112,9 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
     const made =
       (await createAccelerated(first, options)) ?? (await createFirst(first, given, options, onNext));
     observer.created(made.metadata.createMs);
-    const plain = signatureOf(made.metadata.inputs, made.metadata.outputs);
+    const whole = signatureOf(made.metadata.inputs, made.metadata.outputs);
+    const plain = options.narrow?.(whole) ?? whole;
+    const isNarrower = plain.outputs.length < whole.outputs.length;
     const batching = new ModelBatching(plain, options.batching, {
       instances: made.fitting,
       containerConcurrency: options.containerConcurrency,
@@ -187,7 +192,10 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
         return pool.waiting;
       },
       executions: () => executions.counts(),
-      infer: (call) => pool.infer(call),
+      infer: (call) =>
+        pool.infer(
+          isNarrower ? { ...call, outputs: call.outputs ?? plain.outputs.map(({ name }) => name) } : call,
+        ),
       close: async (reason) => {
         const letting = letGo();
         await pool.close(reason);

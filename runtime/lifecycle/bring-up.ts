@@ -8,6 +8,7 @@ import type { OpenedModel } from '../storage/open-model.ts';
 import { doing, type LoadOrder, type LoadPhase } from './load-order.ts';
 import { openSource, prepareStart } from './model-source.ts';
 import { loadOrEnd, startSurroundings, surround } from './surroundings.ts';
+import { configuredOrder } from './triton-order.ts';
 
 /** Files on this machine's disk, and the lease that keeps them there. */
 export type LoadedFiles = Pick<OpenedModel, 'release'>;
@@ -56,6 +57,7 @@ export async function bringUp(
   try {
     const source = await openSource(order, context);
     const { opened, forms } = source;
+    const { order: complete, narrow } = await configuredOrder(order, opened.companions, signal);
     const start = await unlessAborted(prepareStart(source, observer, signal), signal);
     context.tell({
       event: 'fetched',
@@ -75,11 +77,12 @@ export async function bringUp(
       files: source.files()?.files ?? [],
       bringOriginal: source.original,
       sizeBytes: opened.sizeBytes,
-      ...planThreads(context.limits.cpus, order),
-      execution: order.execution,
-      instancesWanted: order.instances !== undefined,
+      ...planThreads(context.limits.cpus, complete),
+      execution: complete.execution,
+      instancesWanted: complete.instances !== undefined,
       containerConcurrency: order.containerConcurrency,
-      batching: order.batching,
+      batching: complete.batching,
+      narrow,
       warmUp: order.warmUp === 'run',
       limits: context.limits,
       reserve: context.reserve,
@@ -114,7 +117,7 @@ async function releaseBoth(one: () => Promise<void>, other: () => Promise<void>)
   await other();
 }
 
-/** The numeric folder that a model's file lies in, as in Triton's repositories; 1 for a plain file. */
+/** The numeric folder that a model's file lies in, by itself or in a model's folder as in Triton's repositories; else 1. */
 function versionOf(path: string): string {
-  return /^(\d+)\//.exec(path)?.[1] ?? '1';
+  return /^(?:[^/]+\/)?(\d+)\//.exec(path)?.[1] ?? '1';
 }

@@ -1,10 +1,10 @@
 import type { ModelIdentity } from '../../contracts/admin.ts';
 import { type AdoptedForm, adoptCompiled, type CompiledWish, type FormTransport } from './adopt-compiled.ts';
 import { isOfIdentity, originalPaths } from './compiled-index.ts';
-import { ModelForbiddenError, ModelNotFoundError } from './errors.ts';
+import { ModelNotFoundError } from './errors.ts';
 import { fetchFile } from './fetch-file.ts';
-import { networkError } from './http-client.ts';
 import { fileIdentity } from './identity.ts';
+import { readSmall } from './read-small.ts';
 import { retrying } from './retry.ts';
 import type { ModelSource, StorageLimits, StoredFile } from './storage-types.ts';
 
@@ -25,7 +25,10 @@ export async function adoptRemote(
   const { source, origin, limits, signal } = request;
   const retry = { attempts: limits.attempts, backoffMs: limits.backoffMs, signal };
   const transport: FormTransport = {
-    readText: (path, maxBytes) => retrying(() => readSmall(source, path, maxBytes, signal), retry),
+    readText: (path, maxBytes) => {
+      const file = { path, sizeBytes: undefined, version: undefined };
+      return retrying(() => readSmall(source, file, maxBytes, signal), retry);
+    },
     bring: async ({ path, sizeBytes, sha256 }, destination, onProgress) => {
       const file = { path, sizeBytes, version: undefined };
       await fetchFile({ source, file, destination, limits, signal, sha256, onProgress });
@@ -58,36 +61,4 @@ async function identityNow(
     }
   }
   return { files };
-}
-
-/** The text of a file that most models don't have: one request, its answer left at `maxBytes`. */
-async function readSmall(
-  source: ModelSource,
-  path: string,
-  maxBytes: number,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const file = { path, sizeBytes: undefined, version: undefined };
-  try {
-    const { body } = await source.fetchRange(file, undefined, signal);
-    const chunks: Buffer[] = [];
-    let sizeBytes = 0;
-    try {
-      for await (const chunk of body) {
-        if (!Buffer.isBuffer(chunk)) continue;
-        sizeBytes += chunk.length;
-        if (sizeBytes > maxBytes) return undefined;
-        chunks.push(chunk);
-      }
-    } catch (error) {
-      throw networkError(error, 'the server', source.label);
-    } finally {
-      body.destroy();
-    }
-    return Buffer.concat(chunks).toString('utf8');
-  } catch (error) {
-    // A store that hides what isn't there answers 403 to those who may not list.
-    if (error instanceof ModelNotFoundError || error instanceof ModelForbiddenError) return undefined;
-    throw error;
-  }
 }

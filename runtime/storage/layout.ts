@@ -32,7 +32,10 @@ const OTHER_FORMATS: Record<string, string> = {
   txt: 'text',
 };
 
-const VERSION = /^\d{1,15}$/;
+/** Whether a folder of this name holds a version. */
+export function isVersion(folder: string): boolean {
+  return /^\d{1,15}$/.test(folder);
+}
 
 /**
  * Decides by names alone what a source holds:
@@ -110,7 +113,7 @@ function versionsOf(files: readonly ListedPath[]): string[] {
   const folders = new Set<string>();
   for (const { path } of files) {
     const slash = path.indexOf('/');
-    if (slash > 0 && VERSION.test(path.slice(0, slash))) folders.add(path.slice(0, slash));
+    if (slash > 0 && isVersion(path.slice(0, slash))) folders.add(path.slice(0, slash));
   }
   return [...folders].sort((a, b) => Number(b) - Number(a) || a.length - b.length);
 }
@@ -140,7 +143,7 @@ function modelIn<F extends ListedPath>(files: readonly F[], folder: string, labe
   return models[0];
 }
 
-function isOnnx(path: string): boolean {
+export function isOnnx(path: string): boolean {
   return path.toLowerCase().endsWith('.onnx');
 }
 

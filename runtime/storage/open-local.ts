@@ -4,9 +4,9 @@ import { ModelChangedError, ModelDigestMismatchError, ModelTooLargeError } from 
 import { externalFilesOf, resolveExternal } from './external-files.ts';
 import { sha256OfFile } from './fetch-file.ts';
 import { checkIdentity, fileIdentity, sameFile } from './identity.ts';
-import { decideLayout } from './layout.ts';
 import { FileSource } from './sources/file.ts';
 import type { StorageLimits } from './storage-types.ts';
+import { chooseModel } from './triton-folder.ts';
 
 export interface LocalModel {
   /** What the paths of the identity are relative to. */
@@ -31,11 +31,17 @@ export async function openLocal(request: {
   const source = new FileSource(request.path, limits);
   const known = await openKnown(source, request);
   if (known !== undefined) return known;
-  const { single, files: listed } = await source.list(signal);
-  const { model } = decideLayout(listed, { label: source.label, single, version: request.version });
+  const find = (path: string) => source.stat(path, signal);
+  const { model, config } = await chooseModel(
+    source,
+    await source.list(signal),
+    request.version,
+    find,
+    signal,
+  );
   const modelPath = source.localPath(model.path);
   const external = await externalFilesOf(modelPath, model.path, modelPath);
-  const weights = await resolveExternal(external, (path) => source.stat(path, signal), modelPath);
+  const weights = await resolveExternal(external, find, modelPath);
   const all = [model, ...weights];
   const sizeBytes = all.reduce((sum, file) => sum + (file.sizeBytes ?? 0), 0);
   if (sizeBytes > limits.modelBytes) {
@@ -49,12 +55,8 @@ export async function openLocal(request: {
       throw new ModelDigestMismatchError(`${source.label} has the sha256 ${found}; expected ${sha256}`);
     }
   }
-  const beside = await findCompanions(
-    request.companions,
-    model.path,
-    (path) => source.stat(path, signal),
-    source.label,
-  );
+  const beside = await findCompanions(request.companions, model.path, find, source.label);
+  if (config !== undefined) beside.push(config);
   const identity = {
     files: [
       ...all.map((file, index) => fileIdentity(file, index === 0 ? sha256 : undefined)),

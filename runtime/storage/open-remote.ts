@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ModelIdentity } from '../../contracts/admin.ts';
 import type { CompiledWish } from './adopt-compiled.ts';
@@ -33,10 +33,10 @@ import {
   storedFile,
   unversioned,
 } from './identity.ts';
-import { decideLayout } from './layout.ts';
 import { type LeasedModel, ModelCache } from './model-cache.ts';
 import { retrying } from './retry.ts';
 import type { FetchProgress, ModelSource, StorageLimits, StoredFile } from './storage-types.ts';
+import { chooseModel, TRITON_CONFIG } from './triton-folder.ts';
 
 export interface RemoteRequest {
   source: ModelSource;
@@ -78,6 +78,8 @@ export interface OpenedRemote {
 interface Target extends ResolvedModel {
   /** Whether a listing has shown such a file; true where nothing was listed. */
   mayHold(path: string): boolean;
+  /** Triton's configuration of the model: fetched, kept and evicted with it. */
+  config: FoundCompanion | undefined;
 }
 
 /** A model from a store: from the cache where it is there, else fetched into it by just one process. */
@@ -91,7 +93,8 @@ export async function openRemote(request: RemoteRequest): Promise<OpenedRemote |
     return form ?? open(request, cache, pinnedTarget(request.source, request.identity));
   }
   // A digest of the model says nothing of what lies beside it.
-  const known = request.companions.length > 0 ? undefined : await byDigest(cache, request.sha256);
+  const isAlone = request.companions.length === 0 && !mayBeFolder(request.uri);
+  const known = isAlone ? await byDigest(cache, request.sha256) : undefined;
   if (known !== undefined) return fromCache(request, known);
   try {
     return await open(request, cache, await resolveTarget(request));
@@ -109,7 +112,7 @@ async function open(
   target: Target,
 ): Promise<OpenedRemote | OpenedForm> {
   const remote = new RemoteModel(request, cache, target);
-  const wish = wishOf(request);
+  const wish = target.config === undefined ? wishOf(request) : undefined;
   if (wish === undefined || !target.mayHold(indexPath(target.model.path))) return remote.open();
   const cached = await remote.cached();
   if (cached !== undefined) return cached;
@@ -152,6 +155,11 @@ async function byDigest(cache: ModelCache, sha256: string | undefined): Promise<
   return undefined;
 }
 
+/** Whether a configuration may lie beside the model: a web server has no folders that could be listed. */
+function mayBeFolder(uri: string): boolean {
+  return !/^https?:/i.test(uri) && !/\.onnx$/i.test(uri);
+}
+
 function pinnedTarget(source: ModelSource, identity: ModelIdentity): Target {
   const [first] = identity.files;
   if (first === undefined) throw new ModelNotFoundError('the model identity names no file');
@@ -161,14 +169,21 @@ function pinnedTarget(source: ModelSource, identity: ModelIdentity): Target {
     if (file === undefined) throw new ModelNotFoundError(`${path} is not part of the model's identity`);
     return storedFile(file);
   };
-  return { model: storedFile(first), find, pinned: identity, mayHold: () => true };
+  const config = companionsOf(identity).find(({ path }) => posix.basename(path) === TRITON_CONFIG);
+  return {
+    model: storedFile(first),
+    find,
+    pinned: identity,
+    mayHold: () => true,
+    config: config && { companion: { path: TRITON_CONFIG }, file: storedFile(config) },
+  };
 }
 
 async function resolveTarget(request: RemoteRequest): Promise<Target> {
   const { source, limits, signal } = request;
   const retry = { attempts: limits.attempts, backoffMs: limits.backoffMs, signal };
-  const { single, files } = await retrying(() => source.list(signal), retry);
-  const { model } = decideLayout(files, { label: source.label, single, version: request.version });
+  const listing = await retrying(() => source.list(signal), retry);
+  const { single, files } = listing;
   const known = new Map<string, StoredFile>();
   const listed = new Map(files.map((file) => [file.path, file]));
   const find = async (path: string) => {
@@ -185,7 +200,11 @@ async function resolveTarget(request: RemoteRequest): Promise<Target> {
     return file;
   };
   const mayHold = (path: string): boolean => single || listed.has(path);
-  return { model: await find(model.path), find, pinned: undefined, mayHold };
+  const { model, config } = await retrying(
+    () => chooseModel(source, listing, request.version, find, signal),
+    retry,
+  );
+  return { model: await find(model.path), find, pinned: undefined, mayHold, config };
 }
 
 class RemoteModel {
@@ -337,7 +356,7 @@ class RemoteModel {
       this.target.model.path,
       (path) => this.target.find(path),
       source.label,
-    );
+    ).then((found) => (this.target.config === undefined ? found : [...found, this.target.config]));
     return this.companions;
   }
 
