@@ -1,6 +1,7 @@
 import { decodeInferRequest } from '../runtime/core/oip-json.ts';
 import { encodeInferResponse } from '../runtime/core/oip-response.ts';
 import { type Benchmark, type BenchmarkContext, rounds } from './benchmark.ts';
+import { eventLoopRows } from './json-event-loop.ts';
 import { type Row, row } from './report.ts';
 
 const SHAPE = [1, 3, 224, 224];
@@ -70,10 +71,12 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
     ...reading(times, 'FP32 as Python writes it', 'FP32', JSON.stringify(numbers).replaceAll(',', ', ')),
     ...reading(times, 'UINT8', 'UINT8', JSON.stringify(bytes)),
     ...compared(times, 'write as many FP32', 'JSON.stringify', writing, () => JSON.stringify(numbers)),
+    ...(await eventLoopRows(context)),
   ];
 }
 
 export const benchmark: Benchmark = {
-  summary: 'How long it takes to read tensors from JSON and to write them as JSON',
+  summary:
+    'How long it takes to read tensors from JSON and to write them as JSON, and for how long that keeps others waiting',
   run,
 };

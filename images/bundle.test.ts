@@ -16,11 +16,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const text = (name: string): string => Buffer.from(runtime.files.get(name) ?? []).toString();
 
-test('what the runtime finds beside its files is there: its worker and the model of the rehearsal', () => {
+test('what the runtime finds beside its files is there: its workers and the model of the rehearsal', () => {
   expect([...runtime.files.keys()]).toEqual(
-    expect.arrayContaining(['main.js', 'worker.js', 'rehearsal.onnx']),
+    expect.arrayContaining(['main.js', 'worker.js', 'json-worker.js', 'rehearsal.onnx']),
   );
   expect(text('instance.js')).toContain('./worker.js');
+  expect(text('json-threads.js')).toContain('./json-worker.js');
 });
 
 test('the runtime starts with a small file: the rest is read when it is wanted', () => {

@@ -220,6 +220,26 @@ describe('a running runtime with a model of every datatype', () => {
     }
   });
 
+  test('gives back every element of bodies that threads of their own read and write, several at once', async () => {
+    const times = 8000;
+    const many = (json: string): string => `[${Array(times).fill(json.slice(1, -1)).join(',')}]`;
+    const tensors = (prefix: string): string =>
+      CASES.map(
+        ({ datatype, json }) =>
+          `{"name":"${prefix}_${datatype}","datatype":"${datatype}","shape":[${4 * times}],"data":${many(json)}}`,
+      ).join(',');
+    const expected = Buffer.from(`{"model_name":"all","model_version":"1","outputs":[${tensors('out')}]}`);
+    const body = `{"inputs":[${tensors('in')}]}`;
+    expect(body.length).toBeGreaterThan(2_000_000);
+    const answers = await Promise.all(Array.from({ length: 4 }, () => call(runtime.port, INFER, { body })));
+    for (const answer of answers) expect(answer.body.equals(expected)).toBe(true);
+    const broken = await call(runtime.port, INFER, { body: body.slice(0, -1) });
+    expect([broken.status, broken.json()['error']]).toEqual([
+      400,
+      `invalid JSON at byte ${Buffer.byteLength(body) - 1}: expected ',' or '}', got the end`,
+    ]);
+  });
+
   test('gives back every byte of every datatype through binary tensors', async () => {
     const head = JSON.stringify({
       inputs: CASES.map(({ datatype, raw }) => ({

@@ -1,16 +1,15 @@
 import type { TransformParameters } from '../../contracts/transform.ts';
 import { validateInputs } from '../core/model-signature.ts';
-import { decodeInferBody, INFERENCE_HEADER_LENGTH } from '../core/oip-binary.ts';
+import { INFERENCE_HEADER_LENGTH } from '../core/oip-binary.ts';
 import { echoedParameters, type InferRequest, noParameters, planOutputs } from '../core/oip-messages.ts';
-import { encodeInferResponse } from '../core/oip-response.ts';
 import { parsePriority } from '../core/priority.ts';
 import type { Tensor } from '../core/tensor.ts';
-import { decodePredictRequest, encodePredictResponse, type PredictRequest } from '../core/v1.ts';
+import type { PredictRequest } from '../core/v1.ts';
 import type { LoadedModel } from '../ports.ts';
 import { servedVersion } from './admission.ts';
 import type { Answer, Exchange } from './exchange.ts';
 import { type HookSubject, moduleWith } from './user-hooks.ts';
-import { headerText } from './work.ts';
+import { headerText, type Work } from './work.ts';
 
 /** A REST request as it was read, and how its answer will be written. */
 export interface RequestForm {
@@ -22,18 +21,25 @@ export interface RequestForm {
   /** Undefined for the default. */
   readonly priority: number | undefined;
   /** @param added parameters of a module. */
-  encode(outputs: readonly Tensor[], added?: TransformParameters): Answer;
+  encode(outputs: readonly Tensor[], added?: TransformParameters): Promise<Answer>;
 }
 
 /** @throws PilotlightError with what is wrong with the request */
-export function decodeV2(body: Buffer, model: LoadedModel, exchange: Exchange): RequestForm {
-  const request = decodeInferBody(body, headerText(exchange, INFERENCE_HEADER_LENGTH), model.signature);
+export async function decodeV2(
+  body: Buffer,
+  model: LoadedModel,
+  exchange: Exchange,
+  work: Work,
+): Promise<RequestForm> {
+  const { signature } = model;
+  const headerLength = headerText(exchange, INFERENCE_HEADER_LENGTH);
+  const request = await work.json.decodeV2({ body, headerLength, signature }, work);
   if (moduleWith(model, 'preprocess') === undefined) validateInputs(model.signature, request.inputs);
-  return formOfV2(request, model);
+  return formOfV2(request, model, work);
 }
 
 /** A body that only the service's own code can read. The answer is JSON, or binary where the caller takes that. */
-export function rawV2(model: LoadedModel, exchange: Exchange): RequestForm {
+export function rawV2(model: LoadedModel, exchange: Exchange, work: Work): RequestForm {
   const accepted = headerText(exchange, 'accept') ?? '';
   return formOfV2(
     {
@@ -44,10 +50,11 @@ export function rawV2(model: LoadedModel, exchange: Exchange): RequestForm {
       binaryDataOutput: /\bapplication\/octet-stream\b/i.test(accepted),
     },
     model,
+    work,
   );
 }
 
-function formOfV2(request: InferRequest, model: LoadedModel): RequestForm {
+function formOfV2(request: InferRequest, model: LoadedModel, work: Work): RequestForm {
   const { id, parameters, inputs } = request;
   const names = request.outputs.map(({ name }) => name);
   let outputNames: readonly string[] | undefined;
@@ -67,8 +74,8 @@ function formOfV2(request: InferRequest, model: LoadedModel): RequestForm {
     inputs,
     outputNames,
     priority: parsePriority(parameters['priority']),
-    encode: (outputs, added) => {
-      const encoded = encodeInferResponse(
+    encode: async (outputs, added) => {
+      const encoded = await work.json.encodeV2(
         {
           modelName: model.name,
           modelVersion: servedVersion(model),
@@ -80,6 +87,7 @@ function formOfV2(request: InferRequest, model: LoadedModel): RequestForm {
           outputs,
         },
         isBinary,
+        work,
       );
       const headers: Record<string, string> = { 'content-type': encoded.contentType };
       if (encoded.inferenceHeaderLengthBytes !== undefined) {
@@ -91,20 +99,20 @@ function formOfV2(request: InferRequest, model: LoadedModel): RequestForm {
 }
 
 /** @throws PilotlightError with what is wrong with the request */
-export function decodeV1(body: Buffer, model: LoadedModel): RequestForm {
-  const request = decodePredictRequest(body, model.signature);
+export async function decodeV1(body: Buffer, model: LoadedModel, work: Work): Promise<RequestForm> {
+  const request = await work.json.decodeV1(body, model.signature, work);
   validateInputs(model.signature, request.inputs);
   return {
     subject: V1_SUBJECT,
     inputs: request.inputs,
     outputNames: undefined,
     priority: undefined,
-    encode: (outputs) => predictAnswer(outputs, request),
+    encode: (outputs) => predictAnswer(outputs, request, work),
   };
 }
 
 /** A V1 request that only the service's own code can read. Answered by rows where the outputs have as many. */
-export function rawV1(): RequestForm {
+export function rawV1(work: Work): RequestForm {
   return {
     subject: V1_SUBJECT,
     inputs: [],
@@ -113,20 +121,21 @@ export function rawV1(): RequestForm {
     encode: (outputs) => {
       const rowCount = outputs[0]?.shape[0];
       const areRows = rowCount !== undefined && outputs.every(({ shape }) => shape[0] === rowCount);
-      return predictAnswer(outputs, { layout: areRows ? 'rows' : 'columns', rowCount });
+      return predictAnswer(outputs, { layout: areRows ? 'rows' : 'columns', rowCount }, work);
     },
   };
 }
 
 const V1_SUBJECT: HookSubject = { protocol: 'v1', id: undefined, parameters: noParameters(), outputs: [] };
 
-function predictAnswer(
+async function predictAnswer(
   outputs: readonly Tensor[],
   request: Pick<PredictRequest, 'layout' | 'rowCount'>,
-): Answer {
+  work: Work,
+): Promise<Answer> {
   return {
     status: 200,
     headers: { 'content-type': 'application/json' },
-    body: [encodePredictResponse(outputs, request)],
+    body: [await work.json.encodeV1(outputs, request, work)],
   };
 }

@@ -55,7 +55,7 @@ async function carryOut(
   const module = moduleWith(model, 'postprocess');
   const answer =
     module === undefined
-      ? form.encode(result.outputs)
+      ? await form.encode(result.outputs)
       : await answerOf(module, model, exchange, work, form, {
           outputs: result.outputs,
           state: prepared.state,

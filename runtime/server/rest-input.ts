@@ -37,7 +37,7 @@ export async function readInput(
   if (type?.startsWith('image/') === true && !isTensors && !isOwn) {
     const image = await readImage(model, type, body, work, module !== undefined);
     if (image !== undefined) {
-      const form = { ...(isV1 ? rawV1() : rawV2(model, exchange)), inputs: [image] };
+      const form = { ...(isV1 ? rawV1(work) : rawV2(model, exchange, work)), inputs: [image] };
       if (module !== undefined) {
         const input = { inputs: form.inputs, body: undefined };
         return { form, prepared: await preprocess(module, model, exchange, work, form.subject, input) };
@@ -46,9 +46,15 @@ export async function readInput(
       return plain(form);
     }
   }
-  if (module === undefined) return plain(isV1 ? decodeV1(body, model) : decodeV2(body, model, exchange));
+  if (module === undefined) {
+    return plain(await (isV1 ? decodeV1(body, model, work) : decodeV2(body, model, exchange, work)));
+  }
   const isRaw = isV1 || (!isTensors && isRawBody(type, module.exports.rawContentTypes));
-  const form = isV1 ? rawV1() : isRaw ? rawV2(model, exchange) : decodeV2(body, model, exchange);
+  const form = isV1
+    ? rawV1(work)
+    : isRaw
+      ? rawV2(model, exchange, work)
+      : await decodeV2(body, model, exchange, work);
   const input = { inputs: form.inputs, body: isRaw ? body : undefined };
   return { form, prepared: await preprocess(module, model, exchange, work, form.subject, input) };
 }

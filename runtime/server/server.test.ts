@@ -1,8 +1,9 @@
 import { connect } from 'node:http2';
 import { deflateSync, gunzipSync, gzipSync } from 'node:zlib';
 import { Registry } from 'prom-client';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { PilotlightError } from '../../contracts/errors.ts';
+import { JsonThreads } from './json-threads.ts';
 import { identityModel, PlainEngine, type PlainModel, readyWith, sumModel } from './plain-engine.ts';
 import type { RuntimeServer } from './server.ts';
 import { call, callHttp2, connectRaw, gate, openTestServer, readToEnd, sumBody } from './test-client.ts';
@@ -308,6 +309,42 @@ test('a model that takes longer than the request timeout is 504, and keeps its p
   expect(model.calls).toBe(1);
   open();
   expect(await server.load.idle(5000)).toBe(true);
+});
+
+test('bodies and answers that another thread reads and writes come out like small ones', async () => {
+  engine.current = { phase: 'ready', model: identityModel('INT32'), claim: undefined };
+  const data = Array.from({ length: 300_000 }, (_, index) => 1_000_000 + index);
+  const body = JSON.stringify({ inputs: [{ name: 'in', shape: [data.length], datatype: 'INT32', data }] });
+  const v1 = JSON.stringify({ instances: data });
+  for (let round = 0; round < 2; round++) {
+    const answer = await call(server.port, '/v2/models/identity/infer', { body });
+    expect(answer.json()['outputs']).toEqual([
+      { name: 'out', datatype: 'INT32', shape: [data.length], data },
+    ]);
+    const prediction = await call(server.port, '/v1/models/identity:predict', { body: v1 });
+    expect(prediction.json()).toEqual({ predictions: data });
+    const cut = await call(server.port, '/v2/models/identity/infer', { body: body.slice(0, -3) });
+    expect([cut.status, cut.headers['pilotlight-error']]).toEqual([400, 'invalid-request']);
+    expect(cut.json()['error']).toContain(`at byte ${body.length - 3}`);
+  }
+});
+
+test('a client that leaves while its body is read by another thread frees its place and its bytes', async () => {
+  await server.stop();
+  const registry = new Registry();
+  server = await openTestServer({ engine, registry });
+  const heldBytes = async (): Promise<number | undefined> =>
+    (await registry.getSingleMetric('pilotlight_runtime_body_bytes')?.get())?.values[0]?.value;
+  const body = `${' '.repeat(16_000_000)}${sumBody([1], [2])}`;
+  const socket = await connectRaw(server.port);
+  socket.write(`POST ${INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+  const run = vi.spyOn(JsonThreads.prototype, 'run');
+  await expect.poll(() => run.mock.calls.length, { interval: 1, timeout: 10_000 }).toBe(1);
+  expect(await heldBytes()).toBeGreaterThan(0);
+  socket.destroy();
+  await expect.poll(() => server.load.snapshot().direct.inFlight).toBe(0);
+  await expect.poll(heldBytes).toBe(0);
+  run.mockRestore();
 });
 
 test('a client that leaves while it waits frees its place; one at the model when the model is done', async () => {

@@ -6,6 +6,7 @@ import type { Exchange } from './exchange.ts';
 import { openGrpc } from './grpc/grpc-door.ts';
 import { closeHttp1, openHttp1 } from './http1-server.ts';
 import { openHttp2 } from './http2-server.ts';
+import { LargeJson } from './large-json.ts';
 import { resolveLimits } from './limits.ts';
 import { StatisticsBook } from './model-statistics.ts';
 import { handleRest } from './rest-handler.ts';
@@ -44,6 +45,7 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
     room,
     statistics: new StatisticsBook(),
     metrics: new ServingMetrics(options.registry, { load, room, budget }),
+    json: new LargeJson(budget, (err) => options.logger.error({ err }, 'a thread for large JSON was lost')),
     routes: new RouteCache(),
     requestTimeoutMs: options.requestTimeoutMs ?? (() => DEFAULT_REQUEST_TIMEOUT_MS),
   };
@@ -80,6 +82,7 @@ export async function openServer(options: ServerOptions): Promise<RuntimeServer>
     http2.close();
     await Promise.all(ports.map((port) => port.destroy()));
     closeHttp1(http1);
+    serving.json.close();
     watchdog.stop();
   };
   try {

@@ -6,6 +6,7 @@ import type { Engine, InferenceResult, LoadedModel } from '../ports.ts';
 import type { Addressee } from './admission.ts';
 import { Deadline } from './deadline.ts';
 import type { Exchange } from './exchange.ts';
+import type { LargeJson } from './large-json.ts';
 import type { StatisticsBook } from './model-statistics.ts';
 import { type BodyReading, HeldBytes } from './read-body.ts';
 import type { RouteCache } from './router.ts';
@@ -23,6 +24,7 @@ export interface Serving {
   room: WaitingRoom;
   statistics: StatisticsBook;
   metrics: ServingMetrics;
+  json: LargeJson;
   routes: RouteCache;
   requestTimeoutMs(): number;
 }
@@ -59,6 +61,10 @@ export class Work {
   /** Aborted when the client leaves. */
   get signal(): AbortSignal {
     return this.#gone.signal;
+  }
+
+  get json(): LargeJson {
+    return this.#serving.json;
   }
 
   get elapsedMs(): number {
