@@ -106,6 +106,21 @@ test('of the versions that a policy allows the highest is served, from the model
   expect(config).not.toHaveProperty('dynamic_batching');
 });
 
+test('a model is warmed up with the samples beside it, and with none that it can’t take', async () => {
+  const sample = (dims: number) =>
+    `max_batch_size: 4 model_warmup { name: "one" batch_size: 3 count: 2 inputs { key: "x" value {
+       data_type: TYPE_FP32 dims: ${dims} input_data_file: "x.bin" } } }`;
+  const path = repositoryOf('warm', sample(WIDTH));
+  mkdirSync(join(path, 'chain', 'warmup'));
+  writeFileSync(join(path, 'chain', 'warmup', 'x.bin'), new Uint8Array(WIDTH * 4));
+  const runtime = await serve(path);
+  await answer(runtime.port, 1);
+  const wrong = repositoryOf('warm', sample(3));
+  await expect(serve(wrong)).rejects.toThrow(
+    "model_warmup 'one': input 'x' is FP32 of shape [3, 3] there, and the model takes FP32 of shape",
+  );
+});
+
 describe('what can’t be had is refused before anything is served', () => {
   test.each([
     ['backend: "python"', 'chain/config.pbtxt: line 1, column 10: backend "python" is not supported'],

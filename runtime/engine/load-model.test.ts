@@ -1,6 +1,7 @@
 import { chmodSync, copyFileSync, existsSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { PilotlightError } from '../../contracts/errors.ts';
 import {
   addition,
   chainOfSize,
@@ -129,6 +130,32 @@ test('a warm-up run that fails is no failed load', async () => {
   const model = await bench.load(bench.write('reshape.onnx', needsRealInput()), { warmUp: true });
   expect(bench.told.map(({ line }) => line)).toEqual(['created', 'warm-up skipped']);
   expect(model.capacity).toBe(1);
+});
+
+test('samples take the place of made-up input', async () => {
+  const shape: Tensor = { name: 'shape', datatype: 'INT64', shape: [2], data: BigInt64Array.of(2n, 3n) };
+  const run = (): Tensor[] => [floats('x', [6]), { ...shape, data: BigInt64Array.of(2n, 3n) }];
+  const warmUpSamples = () => Promise.resolve([run(), run()]);
+  await bench.load(bench.write('reshape.onnx', needsRealInput()), { warmUp: true, warmUpSamples });
+  expect(bench.told.map(({ line }) => line)).toEqual(['created', 'warmed']);
+});
+
+test('a model gives no more than it is narrowed to, and is not loaded where that can’t be had', async () => {
+  const path = bench.write('two.onnx', {
+    inputs: [{ name: 'x', type: 'FLOAT', shape: ['batch', 4] }],
+    outputs: ['y', 'z'].map((name) => ({ name, type: 'FLOAT' as const, shape: ['batch', 4] })),
+    nodes: ['y', 'z'].map((name) => ({ op: 'Identity', inputs: ['x'], outputs: [name] })),
+  });
+  const model = await bench.load(path, {
+    narrow: (whole) => ({ ...whole, outputs: whole.outputs.slice(1), maxBatchSize: 3 }),
+  });
+  expect(model.signature).toMatchObject({ outputs: [{ name: 'z' }], maxBatchSize: 3 });
+  const { outputs } = await model.infer(callWith([floats('x', [1, 4])]));
+  expect(outputs.map(({ name }) => name)).toEqual(['z']);
+  const narrow = (): never => {
+    throw new PilotlightError('model-invalid', 'not like this');
+  };
+  await expect(bench.load(path, { narrow })).rejects.toThrow('not like this');
 });
 
 const failure = (code: string, message: RegExp) =>

@@ -2,7 +2,6 @@ import type { ExecutionOrder } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { BatchRule } from '../core/batching.ts';
 import type { ModelSignature } from '../core/model-signature.ts';
-import type { Tensor } from '../core/tensor.ts';
 import type { LoadedModel } from '../ports.ts';
 import type { RunFacts } from './batch-run.ts';
 import { ExecutionBook } from './execution-counts.ts';
@@ -17,7 +16,7 @@ import { acceleratedPlan, quickPlan, type SessionPlan, settledPlan } from './ses
 import { markUnusable, Settling } from './settling.ts';
 import { signatureOf } from './signature.ts';
 import { findStart, type ModelFiles, plainStart, type StartingPoint } from './starting-point.ts';
-import { warmUpInputs } from './warm-up-input.ts';
+import { type WarmUp, warmUp } from './warm-up.ts';
 import type { WorkerReserve } from './worker-reserve.ts';
 
 export interface LoadModelOptions {
@@ -39,8 +38,9 @@ export interface LoadModelOptions {
   batching?: BatchRule | undefined;
   /** What the model is to take and give, given what it can; throws where that can't be had. */
   narrow?: ((signature: ModelSignature) => ModelSignature) | undefined;
-  /** Run once on made-up input before the model is handed out. */
+  /** Run on samples, or once on made-up input, before the model is handed out. */
   warmUp: boolean;
+  warmUpSamples?: WarmUp['samples'];
   limits: ProcessLimits;
   reserve: WorkerReserve;
   /** Aborted when the time to start is over or the load is no longer wanted. */
@@ -119,7 +119,10 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
       instances: made.fitting,
       containerConcurrency: options.containerConcurrency,
     });
-    if (options.warmUp) await unlessAborted(warmUp(first, warmUpInputs(plain), observer), signal);
+    if (options.warmUp) {
+      const warming = warmUp(first, plain, { samples: options.warmUpSamples, signal, observer });
+      await unlessAborted(warming, signal);
+    }
     const settling =
       forms === undefined || made.isAccelerated
         ? undefined
@@ -316,25 +319,6 @@ function needOf({ mapped }: SessionPlan, instances: number, options: LoadModelOp
 
 function isSame(left: SessionPlan, right: SessionPlan): boolean {
   return JSON.stringify(left) === JSON.stringify(right);
-}
-
-async function warmUp(
-  instance: Instance,
-  inputs: Tensor[] | undefined,
-  observer: LoadObserver,
-): Promise<void> {
-  if (inputs === undefined) {
-    observer.warmUpSkipped('the shapes of its inputs are too large to make up');
-    return;
-  }
-  const startedMs = performance.now();
-  try {
-    await instance.run(inputs, undefined);
-    observer.warmed(performance.now() - startedMs);
-  } catch (error) {
-    if (instance.lost) throw error;
-    observer.warmUpSkipped(error instanceof Error ? error.message : String(error));
-  }
 }
 
 /** The promise's outcome, or the signal's reason as soon as it is aborted. */

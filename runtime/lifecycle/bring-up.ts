@@ -57,7 +57,7 @@ export async function bringUp(
   try {
     const source = await openSource(order, context);
     const { opened, forms } = source;
-    const { order: complete, narrow } = await configuredOrder(order, opened.companions, signal);
+    const { order: complete, model: configured } = await configuredOrder(order, opened.companions, signal);
     const start = await unlessAborted(prepareStart(source, observer, signal), signal);
     context.tell({
       event: 'fetched',
@@ -82,7 +82,7 @@ export async function bringUp(
       instancesWanted: complete.instances !== undefined,
       containerConcurrency: order.containerConcurrency,
       batching: complete.batching,
-      narrow,
+      ...configured,
       warmUp: order.warmUp === 'run',
       limits: context.limits,
       reserve: context.reserve,

@@ -32,7 +32,7 @@ export async function openLocal(request: {
   const known = await openKnown(source, request);
   if (known !== undefined) return known;
   const find = (path: string) => source.stat(path, signal);
-  const { model, config } = await chooseModel(
+  const { model, configuration } = await chooseModel(
     source,
     await source.list(signal),
     request.version,
@@ -56,7 +56,7 @@ export async function openLocal(request: {
     }
   }
   const beside = await findCompanions(request.companions, model.path, find, source.label);
-  if (config !== undefined) beside.push(config);
+  beside.push(...configuration);
   const identity = {
     files: [
       ...all.map((file, index) => fileIdentity(file, index === 0 ? sha256 : undefined)),

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { join, posix } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ModelIdentity } from '../../contracts/admin.ts';
 import type { CompiledWish } from './adopt-compiled.ts';
@@ -36,7 +36,7 @@ import {
 import { type LeasedModel, ModelCache } from './model-cache.ts';
 import { retrying } from './retry.ts';
 import type { FetchProgress, ModelSource, StorageLimits, StoredFile } from './storage-types.ts';
-import { chooseModel, TRITON_CONFIG } from './triton-folder.ts';
+import { chooseModel, knownConfiguration } from './triton-folder.ts';
 
 export interface RemoteRequest {
   source: ModelSource;
@@ -79,7 +79,7 @@ interface Target extends ResolvedModel {
   /** Whether a listing has shown such a file; true where nothing was listed. */
   mayHold(path: string): boolean;
   /** Triton's configuration of the model: fetched, kept and evicted with it. */
-  config: FoundCompanion | undefined;
+  configuration: readonly FoundCompanion[];
 }
 
 /** A model from a store: from the cache where it is there, else fetched into it by just one process. */
@@ -112,7 +112,7 @@ async function open(
   target: Target,
 ): Promise<OpenedRemote | OpenedForm> {
   const remote = new RemoteModel(request, cache, target);
-  const wish = target.config === undefined ? wishOf(request) : undefined;
+  const wish = target.configuration.length === 0 ? wishOf(request) : undefined;
   if (wish === undefined || !target.mayHold(indexPath(target.model.path))) return remote.open();
   const cached = await remote.cached();
   if (cached !== undefined) return cached;
@@ -169,13 +169,13 @@ function pinnedTarget(source: ModelSource, identity: ModelIdentity): Target {
     if (file === undefined) throw new ModelNotFoundError(`${path} is not part of the model's identity`);
     return storedFile(file);
   };
-  const config = companionsOf(identity).find(({ path }) => posix.basename(path) === TRITON_CONFIG);
+  const configuration = knownConfiguration(companionsOf(identity));
   return {
     model: storedFile(first),
     find,
     pinned: identity,
     mayHold: () => true,
-    config: config && { companion: { path: TRITON_CONFIG }, file: storedFile(config) },
+    configuration,
   };
 }
 
@@ -200,11 +200,11 @@ async function resolveTarget(request: RemoteRequest): Promise<Target> {
     return file;
   };
   const mayHold = (path: string): boolean => single || listed.has(path);
-  const { model, config } = await retrying(
+  const { model, configuration } = await retrying(
     () => chooseModel(source, listing, request.version, find, signal),
     retry,
   );
-  return { model: await find(model.path), find, pinned: undefined, mayHold, config };
+  return { model: await find(model.path), find, pinned: undefined, mayHold, configuration };
 }
 
 class RemoteModel {
@@ -356,7 +356,7 @@ class RemoteModel {
       this.target.model.path,
       (path) => this.target.find(path),
       source.label,
-    ).then((found) => (this.target.config === undefined ? found : [...found, this.target.config]));
+    ).then((found) => [...found, ...this.target.configuration]);
     return this.companions;
   }
 

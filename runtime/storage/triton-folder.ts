@@ -1,20 +1,26 @@
+import { posix } from 'node:path';
+import type { ModelIdentity } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { allowedVersions, shownPolicy } from '../core/triton/choose-version.ts';
 import { parseTritonConfig, type TritonConfig } from '../core/triton/model-config.ts';
-import type { FoundCompanion } from './companions.ts';
+import { warmUpFiles } from '../core/triton/warm-up-samples.ts';
+import { type FoundCompanion, refuseLarge } from './companions.ts';
 import { ModelLayoutError, ModelNotFoundError } from './errors.ts';
+import { storedFile } from './identity.ts';
 import { decideLayout, isOnnx, isVersion } from './layout.ts';
 import { readSmall } from './read-small.ts';
 import type { Listing, ModelSource, StoredFile } from './storage-types.ts';
 
 export const TRITON_CONFIG = 'config.pbtxt';
+/** Where samples lie that a model is warmed up with. */
+export const WARM_UP_FOLDER = 'warmup';
 /** The largest in use are some kilobytes. */
 const MAX_CONFIG_BYTES = 1024 ** 2;
 
 export interface ChosenModel {
   model: StoredFile;
-  /** Triton's configuration, which goes with the model as a file that a service names does. */
-  config: FoundCompanion | undefined;
+  /** Triton's configuration and what it names: they go with the model as files that a service names do. */
+  configuration: FoundCompanion[];
 }
 
 /**
@@ -34,7 +40,7 @@ export async function chooseModel(
   const { single, files } = listing;
   const folder = single ? undefined : tritonFolder(files, label);
   if (folder === undefined) {
-    return { model: decideLayout(files, { label, single, version }).model, config: undefined };
+    return { model: decideLayout(files, { label, single, version }).model, configuration: [] };
   }
   const file = await find(`${folder}${TRITON_CONFIG}`);
   const text = await readSmall(source, file, MAX_CONFIG_BYTES, signal);
@@ -48,7 +54,29 @@ export async function chooseModel(
     .filter(({ path }) => path.startsWith(folder))
     .map((one) => ({ path: one.path.slice(folder.length), file: one }));
   const { model } = modelOf(inside, config, version, label);
-  return { model: model.file, config: { companion: { path: TRITON_CONFIG }, file } };
+  const configuration = [{ companion: { path: TRITON_CONFIG }, file }];
+  for (const name of warmUpFiles(config.warmUp)) {
+    const path = `${WARM_UP_FOLDER}/${name}`;
+    if (!inside.some((one) => one.path === path)) {
+      throw new ModelNotFoundError(`${label} holds no ${path}, which model_warmup of ${TRITON_CONFIG} names`);
+    }
+    const sample = await find(folder + path);
+    refuseLarge(sample, label);
+    configuration.push({ companion: { path }, file: sample });
+  }
+  return { model: model.file, configuration };
+}
+
+/** The same of a model whose files are known from before. */
+export function knownConfiguration(companions: ModelIdentity['files']): FoundCompanion[] {
+  const config = companions.find(({ path }) => posix.basename(path) === TRITON_CONFIG);
+  if (config === undefined) return [];
+  const folder = config.path.slice(0, -TRITON_CONFIG.length);
+  return companions.flatMap((file) => {
+    const path = file.path.startsWith(folder) ? file.path.slice(folder.length) : '';
+    const isOurs = file === config || path.startsWith(`${WARM_UP_FOLDER}/`);
+    return isOurs ? [{ companion: { path }, file: storedFile(file) }] : [];
+  });
 }
 
 /** @param label what the text is, for errors */

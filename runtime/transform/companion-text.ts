@@ -12,10 +12,21 @@ import type { OpenedModel } from '../storage/open-model.ts';
  * @throws PilotlightError `model-digest-mismatch`, `model-invalid` for what is no text
  */
 export async function companionText(
-  { path, sha256: wanted }: Companion,
+  companion: Companion,
   companions: OpenedModel['companions'],
   signal: AbortSignal,
 ): Promise<string> {
+  const bytes = await companionBytes(companion, companions, signal);
+  if (!isUtf8(bytes)) throw new PilotlightError('model-invalid', `${companion.path} is no text in UTF-8`);
+  return bytes.toString('utf8');
+}
+
+/** The same for what is no text. @throws PilotlightError `model-digest-mismatch` */
+export async function companionBytes(
+  { path, sha256: wanted }: Companion,
+  companions: OpenedModel['companions'],
+  signal: AbortSignal,
+): Promise<Buffer> {
   const found = companions.find((one) => one.path === path || one.path.endsWith(`/${path}`));
   if (found === undefined) throw new PilotlightError('internal', `the model came without ${path}`);
   const bytes = await readFile(found.path, { signal });
@@ -27,6 +38,5 @@ export async function companionText(
       `${path} has the sha256 ${sha256}; expected ${expected}`,
     );
   }
-  if (!isUtf8(bytes)) throw new PilotlightError('model-invalid', `${path} is no text in UTF-8`);
-  return bytes.toString('utf8');
+  return bytes;
 }

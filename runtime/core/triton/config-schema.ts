@@ -115,6 +115,28 @@ const versionPolicy = z.strictObject({
   specific: one(z.strictObject({ versions: many(integer(1, Number.MAX_SAFE_INTEGER), 1_024) })),
 });
 
+const flag = reader('true or false', (value) => {
+  if (value === 0 || value === 1) return value === 1;
+  if (!isIdentifier(value)) return undefined;
+  if (/^(?:true|True|t)$/.test(value.identifier)) return true;
+  return /^(?:false|False|f)$/.test(value.identifier) ? false : undefined;
+});
+
+const warmUpInput = z.strictObject({
+  data_type: one(named(TYPES)),
+  dims: many(integer(1, 2 ** 31 - 1), 32),
+  zero_data: one(flag),
+  random_data: one(flag),
+  input_data_file: one(text),
+});
+
+const warmUp = z.strictObject({
+  name: one(text),
+  batch_size: one(integer(0, 4_096)),
+  count: one(integer(0, 10_000)),
+  inputs: many(z.strictObject({ key: one(text), value: one(warmUpInput) }), 1_024),
+});
+
 const parameter = z.strictObject({ key: one(text), value: one(z.strictObject({ string_value: one(text) })) });
 
 /** What of a ModelConfig is read. Everything else is refused by its name. */
@@ -131,4 +153,5 @@ export const configSchema = z.strictObject({
   default_model_filename: one(text),
   model_transaction_policy: one(z.strictObject({ decoupled: one(off('a request has one answer')) })),
   parameters: many(parameter, 64),
+  model_warmup: many(warmUp, 64),
 });

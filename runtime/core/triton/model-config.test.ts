@@ -31,6 +31,7 @@ test('all that is carried out is read', () => {
     kind: 'KIND_CPU',
     instances: 2,
     threadsPerInstance: 3,
+    warmUp: [],
   });
 });
 
@@ -40,6 +41,7 @@ test('an empty configuration leaves all to the model', () => {
     inputs: [],
     outputs: [],
     kind: 'KIND_AUTO',
+    warmUp: [],
   });
 });
 

@@ -6,6 +6,7 @@ import { plainMessage, positionOf, shownValue } from './plain-message.ts';
 import { parseTextFormat, type TextMessage } from './text-format.ts';
 import { textError } from './text-lexer.ts';
 import { adviceFor } from './unsupported.ts';
+import type { WarmUpSample } from './warm-up-samples.ts';
 
 export type VersionPolicy =
   | { readonly kind: 'latest'; readonly count: number }
@@ -33,6 +34,7 @@ export interface TritonConfig {
   readonly kind: 'KIND_AUTO' | 'KIND_CPU' | 'KIND_GPU';
   readonly instances: number | undefined;
   readonly threadsPerInstance: number | undefined;
+  readonly warmUp: readonly WarmUpSample[];
 }
 
 type RawConfig = z.infer<typeof configSchema>;
@@ -69,6 +71,9 @@ export function parseTritonConfig(text: string): TritonConfig {
     kind: group?.kind ?? 'KIND_AUTO',
     instances: group?.count,
     threadsPerInstance: threadsOf(raw, (index, what) => unsupportedAt(at('parameters', index), what)),
+    warmUp: raw.model_warmup.map((sample, index) =>
+      sampleOf(sample, (...path) => at('model_warmup', index, ...path)),
+    ),
   };
 }
 
@@ -131,6 +136,36 @@ function configured(
 ): ConfiguredTensor {
   if (name === undefined) throw textError(at(), `this ${role} has no name`);
   return { name, datatype: type && DATATYPE_OF[type], dims };
+}
+
+function sampleOf(
+  { name = '', batch_size: rows, count, inputs }: RawConfig['model_warmup'][number],
+  at: (...path: PropertyKey[]) => Place,
+): WarmUpSample {
+  return {
+    name,
+    rows: Math.max(1, rows ?? 1),
+    runs: Math.max(1, count ?? 1),
+    inputs: inputs.map(({ key, value }, index) => {
+      const fail = (what: string): PilotlightError => textError(at('inputs', index), what);
+      if (key === undefined || value?.data_type === undefined) {
+        throw fail('an input of a warm-up sample wants a key, and a value with data_type and dims');
+      }
+      const { zero_data: zero, random_data: random, input_data_file: file, data_type: type, dims } = value;
+      const chosen = [
+        ...(zero === true ? (['zero'] as const) : []),
+        ...(random === true ? (['random'] as const) : []),
+        ...(file === undefined ? [] : [{ file }]),
+      ];
+      const [data] = chosen;
+      if (data === undefined || chosen.length > 1) {
+        throw fail(
+          `input '${key}' of a warm-up sample wants one of zero_data, random_data and input_data_file`,
+        );
+      }
+      return { name: key, datatype: DATATYPE_OF[type], dims, data };
+    }),
+  };
 }
 
 function threadsOf(
