@@ -33,8 +33,8 @@ afterAll(async () => {
   if (await isOffered()) await offer(0);
 });
 
-/** Shorter than a node takes to come. */
-const START_TIMEOUT_MS = 3_000;
+/** Shorter than a node takes to come; long enough for a pod to start once it is there, which takes seconds at times. */
+const START_TIMEOUT_MS = 8_000;
 
 /** Before its namespace has its pool, that is what the condition says. */
 const hasNoStandby = (service: ServiceObject): boolean => {
