@@ -132,6 +132,10 @@ export const modelConfigSchema = z
     max_batch_size: whole(),
     input: z.array(configTensorSchema),
     output: z.array(configTensorSchema),
+    instance_group: z
+      .array(z.looseObject({ kind: z.enum(['KIND_CPU', 'KIND_GPU']), count: whole() }))
+      .optional()
+      .describe('The sessions of the model.'),
     dynamic_batching: z
       .looseObject({ max_queue_delay_microseconds: whole() })
       .optional()

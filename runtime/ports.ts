@@ -1,5 +1,6 @@
 import type { PilotlightError } from '../contracts/errors.ts';
 import type { ModelSignature } from './core/model-signature.ts';
+import type { InstanceGroup } from './core/oip-metadata.ts';
 import type { Tensor } from './core/tensor.ts';
 import type { ImageFormat } from './transform/image-messages.ts';
 import type { HookCall, HookResult } from './transform/messages.ts';
@@ -64,6 +65,8 @@ export interface LoadedModel {
   readonly places?: number;
   /** How long a batch may wait to fill; absent where requests are not put together. */
   readonly maxLatencyMs?: number | undefined;
+  /** Its sessions, and on what they compute. */
+  readonly instanceGroup?: InstanceGroup;
   /** Calls that wait for an instance now. */
   readonly waiting?: number;
   /** Runs, where they are not one for each request. */

@@ -80,13 +80,16 @@ test('a repository is served as it is configured: its highest version, its batch
     max_batch_size: 4,
     input: [{ name: 'x', data_type: 'TYPE_FP32', dims: [WIDTH] }],
     output: [{ name: 'y', data_type: 'TYPE_FP32', dims: [WIDTH] }],
+    instance_group: [{ kind: 'KIND_CPU', count: 2 }],
     dynamic_batching: { max_queue_delay_microseconds: 500 },
   };
   expect((await call(runtime.port, '/v2/models/net/config')).json()).toEqual(config);
   const grpc = await openGrpcClient(runtime.port);
   const overGrpc = await grpc.ask('ModelConfig', { name: 'net' });
   grpc.close();
-  expect(overGrpc).toMatchObject({ config: { maxBatchSize: 4 } });
+  expect(overGrpc).toMatchObject({
+    config: { maxBatchSize: 4, instanceGroup: [{ kind: 2, count: 2 }] },
+  });
 
   const tooLarge = await ask(runtime.port, 5);
   expect(tooLarge.status).toBe(400);

@@ -33,14 +33,14 @@ test('model metadata shows -1 for dimensions that a request chooses', () => {
 test('the configuration leaves the batch dimension out when there is one, and names types as Triton does', () => {
   const model = { name: 'm', version: undefined };
   const batched = { ...signature, maxBatchSize: 8 };
-  expect(modelConfig(model, batched, 1.5)).toMatchObject({
+  expect(modelConfig(model, { signature: batched, maxLatencyMs: 1.5 })).toMatchObject({
     max_batch_size: 8,
     input: [{ name: 'x', data_type: 'TYPE_FP32', dims: [3, -1] }],
     output: [{ name: 'y', data_type: 'TYPE_STRING', dims: [] }],
     dynamic_batching: { max_queue_delay_microseconds: 1500 },
   });
-  expect(modelConfig(model, batched, undefined)).not.toHaveProperty('dynamic_batching');
-  expect(modelConfig(model, signature, undefined).input[0]?.dims).toEqual([-1, 3, -1]);
+  expect(modelConfig(model, { signature: batched })).not.toHaveProperty('dynamic_batching');
+  expect(modelConfig(model, { signature }).input[0]?.dims).toEqual([-1, 3, -1]);
 });
 
 test('readiness answers both keys, errors one', () => {

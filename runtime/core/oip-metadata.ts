@@ -77,6 +77,20 @@ export function errorBody(message: string): { readonly error: string } {
   return { error: message };
 }
 
+/** The sessions of a model. */
+export interface InstanceGroup {
+  readonly kind: 'KIND_CPU' | 'KIND_GPU';
+  readonly count: number;
+}
+
+/** What there is to tell of a model's configuration. */
+export interface ConfiguredModel {
+  readonly signature: ModelSignature;
+  /** Absent where requests are not put together. */
+  readonly maxLatencyMs?: number | undefined;
+  readonly instanceGroup?: InstanceGroup | undefined;
+}
+
 export interface ModelConfig {
   readonly name: string;
   readonly platform: string;
@@ -84,6 +98,8 @@ export interface ModelConfig {
   readonly max_batch_size: number;
   readonly input: readonly ConfigTensor[];
   readonly output: readonly ConfigTensor[];
+  /** How many sessions there are, and on what; absent where nobody says. */
+  readonly instance_group?: readonly [InstanceGroup];
   /** Present where requests are put together. */
   readonly dynamic_batching?: { readonly max_queue_delay_microseconds: number };
 }
@@ -98,13 +114,10 @@ interface ConfigTensor {
 /**
  * Body of GET `/v2/models/{m}/config`, which Triton adds and perf_analyzer reads. `dims` leave the batch dimension out
  * when there is one.
- *
- * @param maxLatencyMs undefined where requests are not put together
  */
 export function modelConfig(
   model: ModelIdentity,
-  signature: ModelSignature,
-  maxLatencyMs: number | undefined,
+  { signature, maxLatencyMs, instanceGroup }: ConfiguredModel,
 ): ModelConfig {
   const batched = signature.maxBatchSize > 0;
   const configTensor = (tensor: TensorSignature): ConfigTensor => ({
@@ -119,6 +132,7 @@ export function modelConfig(
     max_batch_size: signature.maxBatchSize,
     input: signature.inputs.map(configTensor),
     output: signature.outputs.map(configTensor),
+    ...(instanceGroup && { instance_group: [instanceGroup] }),
     ...(batched &&
       maxLatencyMs !== undefined && {
         dynamic_batching: { max_queue_delay_microseconds: Math.round(maxLatencyMs * 1000) },

@@ -179,6 +179,7 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
       name: options.name,
       versions: options.versions,
       sizeBytes: options.sizeBytes,
+      instanceGroup: { kind: made.isAccelerated ? 'KIND_GPU' : 'KIND_CPU', count: made.fitting },
       get signature() {
         return batching.signature;
       },

@@ -104,7 +104,7 @@ function answerForModel(
     case 'model-metadata':
       return jsonAnswer(200, modelMetadata(identity, model.signature));
     case 'model-config':
-      return jsonAnswer(200, modelConfig(identity, model.signature, model.maxLatencyMs));
+      return jsonAnswer(200, modelConfig(identity, model));
     case 'model-stats':
       return jsonAnswer(200, { model_stats: [modelStats(serving, model)] });
     case 'model-ready':

@@ -42,12 +42,18 @@ const DATA_TYPE: ReadonlyMap<string, number> = new Map(
   ].map((name, number) => [name, number]),
 );
 
+const INSTANCE_KIND: ReadonlyMap<string, number> = new Map([
+  ['KIND_GPU', 1],
+  ['KIND_CPU', 2],
+]);
+
 const MODEL_CONFIG: MessageShape = {
   name: [1, 'string'],
   platform: [2, 'string'],
   max_batch_size: [4, 'integer'],
   input: [5, { name: [1, 'string'], data_type: [2, DATA_TYPE], dims: [4, 'integers'] }],
   output: [6, { name: [1, 'string'], data_type: [2, DATA_TYPE], dims: [3, 'integers'] }],
+  instance_group: [7, { kind: [4, INSTANCE_KIND], count: [2, 'integer'] }],
   dynamic_batching: [11, { max_queue_delay_microseconds: [2, 'integer'] }],
   backend: [17, 'string'],
 };

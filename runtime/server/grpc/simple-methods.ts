@@ -39,7 +39,7 @@ export const SIMPLE_METHODS: ReadonlyMap<string, SimpleMethod> = new Map<string,
       const model = admit(serving.engine.current, addresseeOf(exchange, readNameAndVersion(message)));
       const identity = { name: model.name, version: servedVersion(model) };
       return encodeShape(MODEL_CONFIG_RESPONSE, {
-        config: modelConfig(identity, model.signature, model.maxLatencyMs),
+        config: modelConfig(identity, model),
       });
     },
   ],
