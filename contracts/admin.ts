@@ -118,7 +118,7 @@ export const specialiseRequestSchema = z.object({
     threadsPerInstance: z.number().int().positive().optional(),
     /** The CPU when absent. */
     execution: executionOrderSchema.optional(),
-    /** How requests are put together; absent: nobody asked for it. */
+    /** How requests are put together; absent: where the model says its batch and a trial shows a gain. */
     batching: z
       .object({ maxBatchSize: z.number().int().positive(), maxLatencyMs: z.number().nonnegative() })
       .optional(),

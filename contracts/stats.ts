@@ -26,5 +26,7 @@ export const statsReportSchema = z.object({
   direct: loadSchema,
   proxied: loadSchema,
   residentBytes: z.number().int().nonnegative(),
+  /** Requests at once, which may grow once: when a trial shows that running them together pays. */
+  capacity: z.number().int().positive().optional(),
 });
 export type StatsReport = z.infer<typeof statsReportSchema>;

@@ -90,7 +90,7 @@ const predictorSchema = fields({
   annotations: optional(z.record(text(317), text(65_536))).describe('Annotations of the replicas’ pods.'),
   ...podShape,
   batcher: optional(batcherSchema).describe(
-    'How requests are put together to one run of the model; each runs alone without it.',
+    'How requests are put together to one run of the model. Without it they are where the model names its batch dimension and a trial shows a gain.',
   ),
   logger: unsupported('object'),
   workerSpec: unsupported('object'),

@@ -77,7 +77,14 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
     onReady: (target) => {
       void import('./lifecycle/stats-push.ts').then(({ pushStats }) => {
         const controlCa = origin.environment['PILOTLIGHT_CONTROL_CA'];
-        stopStats = pushStats(target, { incarnation, controlCa, load: server.load, logger });
+        stopStats = pushStats(target, {
+          incarnation,
+          controlCa,
+          load: server.load,
+          capacity: () =>
+            lifecycle.current.phase === 'ready' ? lifecycle.current.model.capacity : undefined,
+          logger,
+        });
       });
     },
   });

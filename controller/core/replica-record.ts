@@ -92,7 +92,8 @@ export function observe(record: ReplicaRecord, observed: ObservedReplica): Repli
     ...known,
     cachedModels: observed.cachedModels,
     ...(observed.address !== undefined && { address: observed.address }),
-    ...(observed.capacity !== undefined && { capacity: observed.capacity }),
+    // What is known already may be newer: the runtime itself reports how it grows.
+    ...(observed.capacity !== undefined && record.capacity === undefined && { capacity: observed.capacity }),
     ...(observed.pid !== undefined && { pid: observed.pid }),
     ...(observed.memoryRequestBytes !== undefined && { memoryRequestBytes: observed.memoryRequestBytes }),
     ...(observed.isOutdated !== undefined && { isOutdated: observed.isOutdated }),

@@ -24,7 +24,7 @@ async function withService(scaling: object = {}): Promise<EngineBench> {
 const sequences = new WeakMap<EngineBench, number>();
 
 /** Every ready replica reports so many requests that came straight to it. */
-function stats(bench: EngineBench, inFlight: number): void {
+function stats(bench: EngineBench, inFlight: number, capacity?: number): void {
   const sequence = (sequences.get(bench) ?? 0) + 1;
   sequences.set(bench, sequence);
   const idle = { requestSeconds: 0, requests: 0, inFlight: 0 };
@@ -39,6 +39,7 @@ function stats(bench: EngineBench, inFlight: number): void {
       direct: { requestSeconds: sequence * inFlight, requests: sequence, inFlight },
       proxied: idle,
       residentBytes: 0,
+      ...(capacity !== undefined && { capacity }),
     };
     expect(bench.controller.stats(report, claimToken('secret', claimId))).toBe(true);
   }
@@ -62,6 +63,22 @@ async function direct(bench: EngineBench): Promise<string> {
   expect(bench.endpoints(UID)).toContain(id);
   return id;
 }
+
+test('a replica that reports that it takes more at once is sent more from then on, and the autoscaler reckons with it', async () => {
+  const bench = await withService();
+  const before = bench.route(UID).revisions[0]?.endpoints[0]?.capacity;
+  stats(bench, 0, 32);
+  await bench.clock.settle();
+  expect(bench.route(UID).revisions[0]?.endpoints[0]?.capacity).toBe(32);
+  expect(before).not.toBe(32);
+  const [runtime] = bench.controller.context.services.get(UID)?.runtimes.values() ?? [];
+  expect(runtime?.capacity).toBe(32);
+  // What the platform saw when it began is older.
+  await bench.clock.advance(5_000);
+  stats(bench, 0);
+  await bench.clock.settle();
+  expect(bench.route(UID).revisions[0]?.endpoints[0]?.capacity).toBe(32);
+});
 
 test('with headroom for ten seconds callers are led to the replica, which has been told to welcome them', async () => {
   const bench = await withService();

@@ -13,6 +13,7 @@ import type { Clock, Platform, PlatformEvent } from '../ports.ts';
 import { type ActivatorName, activatorConnected, activatorReported } from './activators.ts';
 import { adopt, replicaChanged, replicaGone } from './adoption.ts';
 import { heedLoad } from './callers.ts';
+import { takeCapacity } from './capacity.ts';
 import { isClaimToken } from './claim-token.ts';
 import { countColdStart } from './claims.ts';
 import { remove } from './departures.ts';
@@ -286,6 +287,7 @@ function takeStats(context: EngineContext, report: StatsReport): void {
   for (const record of context.records.values()) {
     if (record.claimId !== report.claimId) continue;
     changeRecord(context, record.id, { inFlight: report.direct.inFlight + report.proxied.inFlight });
+    if (report.capacity !== undefined) takeCapacity(context, entry, record, report.capacity);
     break;
   }
   heedLoad(context, entry);

@@ -93,6 +93,28 @@ test('the configuration says so, and metadata keeps the batch dimension', async 
   expect(Number(overGrpc.config.dynamicBatching.maxQueueDelayMicroseconds)).toBe(20_000_000);
 });
 
+test('without being asked, a model that names its batch and gains is served in batches behind its first answer', async () => {
+  const path = join(folder, 'wide.onnx');
+  writeOnnxFile(path, matMulChain({ layers: 4, width: 1024 }));
+  const own = await startRuntime(path, join(folder, 'cache'));
+  try {
+    const data = Array.from({ length: 1024 }, (_, index) => index / 1024);
+    const body = JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 1024], data }] });
+    const infer = (): Promise<Reply> => call(own.port, '/v2/models/wide/infer', { body });
+    const first = outputOf(await infer()).data;
+    const maxBatchSize = async (): Promise<unknown> =>
+      (await call(own.port, '/v2/models/wide/config')).json()['max_batch_size'];
+    await expect.poll(maxBatchSize, { timeout: 30_000 }).toBeGreaterThan(1);
+    const replies = await Promise.all(Array.from({ length: 12 }, infer));
+    for (const reply of replies) {
+      expect(reply.status).toBe(200);
+      outputOf(reply).data.forEach((value, at) => expect(value).toBeCloseTo(first[at] ?? Number.NaN, 3));
+    }
+  } finally {
+    await own.stop();
+  }
+}, 60_000);
+
 test('a priority is a whole number, over REST and gRPC', async () => {
   expect((await ask(alone.port, 1, 1, { priority: 1 })).status).toBe(200);
   expect((await ask(alone.port, 1, 1, { priority: 0 })).status).toBe(200);

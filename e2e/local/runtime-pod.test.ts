@@ -122,7 +122,9 @@ describe.skipIf(missing !== undefined)('a runtime as a pod starts it', () => {
       const blank = await recycled(admin, round);
       incarnations.add(blank.incarnation);
       expect(blank).toMatchObject({ state: 'standby', recycles: round, highestEpoch: round === 0 ? 0 : 7 });
-      const claim = claimOf(uri, { claimId: `claim-${round}`, epoch: 7 });
+      // What a trial of batches finds in the first round would be known in the second.
+      const serving = { batching: { maxBatchSize: 1, maxLatencyMs: 0 } };
+      const claim = claimOf(uri, { claimId: `claim-${round}`, epoch: 7, serving });
       expect(await admin.specialise(claim, () => undefined)).toMatchObject({ event: 'ready', capacity: 1 });
       const { claimId, epoch, service, revision } = claim;
       const held = { claimId, epoch, serviceUid: service.uid, revision, capacity: 1 };

@@ -89,6 +89,22 @@ export function tableLookup(size: number): OnnxModel {
   };
 }
 
+/** The chain, less the largest value of all rows together: what one row gives depends on the others. */
+export function mixedRows(options: ChainOptions): OnnxModel {
+  const chain = matMulChain(options);
+  return {
+    ...chain,
+    nodes: [
+      ...chain.nodes.map((node) => ({
+        ...node,
+        outputs: node.outputs.map((name) => (name === 'y' ? 'chained' : name)),
+      })),
+      { op: 'ReduceMax', inputs: ['x'], outputs: ['largest'], attributes: { keepdims: 0 } },
+      { op: 'Add', inputs: ['chained', 'largest'], outputs: ['y'] },
+    ],
+  };
+}
+
 /** Gives the first row back and nothing else, so dimension 0 is no batch, whatever its shapes say. */
 export function firstRow(): OnnxModel {
   return {

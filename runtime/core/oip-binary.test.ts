@@ -204,6 +204,14 @@ describe('raw bodies (header value 0)', () => {
     expect(request.binaryDataOutput).toBe(true);
   });
 
+  test('a batch follows from the size where all other dimensions are fixed, and a size that fits none is refused', () => {
+    const request = decodeInferBody(floats, '0', oneInput('FP32', ['batch', 3], 8));
+    expect(request.inputs[0]?.shape).toEqual([2, 3]);
+    expect(() => decodeInferBody(floats, '0', oneInput('FP32', ['batch', 4], 8))).toThrow(
+      /multiple of 16 bytes/,
+    );
+  });
+
   test('BYTES is one element without a length', () => {
     const request = decodeInferBody(Buffer.from('Grüße'), '0', oneInput('BYTES', ['n']));
     expect(request.inputs[0]).toMatchObject({ shape: [1], data: ['Grüße'] });

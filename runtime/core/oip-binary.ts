@@ -70,7 +70,8 @@ function decodeBinaryRequest(body: Uint8Array, jsonSizeBytes: number, limits: Te
 
 /**
  * A request that is nothing but the data of one input (header value 0). The batch dimension, where the model has
- * one, is 1; at most one other dimension may be variable, and follows from the size. BYTES is one element: the
+ * one and another dimension is variable, is 1; at most one other may be, and follows from the size, as a batch does
+ * where all others are fixed. BYTES is one element: the
  * whole body, without a length. All outputs go back as binary data. Rules: Triton, src/infer_request.cc.
  */
 function decodeRawRequest(body: Uint8Array, signature: ModelSignature, limits: TensorLimits): InferRequest {
@@ -81,7 +82,7 @@ function decodeRawRequest(body: Uint8Array, signature: ModelSignature, limits: T
     );
   }
   const shape = input.shape.map((dimension) => (isVariable(dimension) ? -1 : Number(dimension)));
-  if (signature.maxBatchSize > 0 && shape.length > 0) shape[0] = 1;
+  if (signature.maxBatchSize > 0 && shape.lastIndexOf(-1) > 0) shape[0] = 1;
   const variable = shape.indexOf(-1);
   if (variable >= 0 && variable !== shape.lastIndexOf(-1)) {
     invalid(

@@ -16,6 +16,8 @@ export interface RunFacts {
   /** Requests that it answered. */
   calls: number;
   rows: number;
+  /** Of one of the calls; large ones are empty by now, their shapes are not. */
+  inputs: readonly Tensor[];
   /** Of each call. */
   queuedMs: readonly number[];
   /** Putting the inputs together, where this thread did. */
@@ -123,6 +125,7 @@ function factsOf(
   return {
     calls: callers.length,
     rows: callers.reduce((sum, { rows }) => sum + rows, 0),
+    inputs: callers[0]?.call.inputs ?? [],
     queuedMs: callers.map(({ queuedAtMs }) => startedMs - queuedAtMs),
     joinMs,
     computeMs,

@@ -1,21 +1,24 @@
 import type { ExecutionOrder } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
-import type { BatchRule } from '../core/batching.ts';
+import { saysItsBatch } from '../core/batch-dimension.ts';
+import { type BatchRule, NO_BATCHING } from '../core/batching.ts';
 import type { ModelSignature } from '../core/model-signature.ts';
 import type { LoadedModel } from '../ports.ts';
 import type { RunFacts } from './batch-run.ts';
+import { BatchTrial, rememberedBatchSize, type TrialVerdict } from './batch-trial.ts';
 import { ExecutionBook } from './execution-counts.ts';
-import { providerUnavailable } from './execution-provider.ts';
-import type { Instance, SessionMetadata } from './instance.ts';
+import { createAccelerated, createFirst, needOf } from './first-session.ts';
 import { InstancePool } from './instance-pool.ts';
-import { anonymousBytes, doesNotFit, fittingInstances, type MemoryNeed } from './memory-fit.ts';
+import { anonymousBytes, fittingInstances } from './memory-fit.ts';
 import { ModelBatching } from './model-batching.ts';
 import type { ModelForms } from './model-forms.ts';
 import type { ProcessLimits } from './process-limits.ts';
-import { acceleratedPlan, quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
-import { markUnusable, Settling } from './settling.ts';
+import { type SessionPlan, settledPlan } from './session-options.ts';
+import { Settling } from './settling.ts';
 import { signatureOf } from './signature.ts';
-import { findStart, type ModelFiles, plainStart, type StartingPoint } from './starting-point.ts';
+import { type ModelFiles, plainStart, type StartingPoint } from './starting-point.ts';
+import type { InputShape } from './trial-inputs.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import { type WarmUp, warmUp } from './warm-up.ts';
 import type { WorkerReserve } from './worker-reserve.ts';
 
@@ -34,7 +37,7 @@ export interface LoadModelOptions {
   instancesWanted: boolean;
   /** Requests at once; the number of instances when absent. */
   containerConcurrency?: number | undefined;
-  /** How requests are put together. Absent: nobody asked for it. */
+  /** How requests are put together. Absent: the model says whether they can be, and a trial whether that pays. */
   batching?: BatchRule | undefined;
   /** What the model is to take and give, given what it can; throws where that can't be had. */
   narrow?: ((signature: ModelSignature) => ModelSignature) | undefined;
@@ -49,6 +52,8 @@ export interface LoadModelOptions {
   hangGraceMs?: number;
   /** Where forms of the model are kept that start faster; absent: each start begins with the model as it is. */
   forms?: ModelForms | undefined;
+  /** Where it is kept what was found out about the model; where its forms are, when absent. */
+  kept?: ModelForms | undefined;
   /** What `findStart` has found; loading gives its lease back. The model as it is when absent. */
   start?: StartingPoint | undefined;
   /** Set when the model's own files aren't here: brings them, should `start` be of no use. */
@@ -76,6 +81,8 @@ export interface LoadObserver {
   /** No instance is left: the model serves no more. */
   broken: (error: PilotlightError) => void;
   ran: (facts: RunFacts) => void;
+  /** Whether batches pay, for a model that says which dimension they are. */
+  batchesTried?: (verdict: TrialVerdict) => void;
   /** Requests that were run together failed, and were run one by one. */
   batchFailed: (error: PilotlightError) => void;
 }
@@ -104,6 +111,10 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
   const given = options.start ?? plainStart(options);
   const first = options.reserve.take();
   let holding = given;
+  // Beside the session: it has to be known when that is there.
+  const kept = options.kept ?? forms;
+  const remembering =
+    options.batching === undefined ? rememberedBatchSize(kept, options.threadsPerInstance) : undefined;
   try {
     signal.throwIfAborted();
     const onNext = (next: StartingPoint): void => {
@@ -115,7 +126,14 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
     const whole = signatureOf(made.metadata.inputs, made.metadata.outputs);
     const plain = options.narrow?.(whole) ?? whole;
     const isNarrower = plain.outputs.length < whole.outputs.length;
-    const batching = new ModelBatching(plain, options.batching, {
+    // What a session takes on another device is not known, so there is none to try it with.
+    const isAutomatic =
+      options.batching === undefined &&
+      options.containerConcurrency !== 1 &&
+      !made.isAccelerated &&
+      saysItsBatch(whole);
+    const known = isAutomatic ? await remembering : undefined;
+    const batching = new ModelBatching(plain, options.batching ?? ruleOf(known), {
       instances: made.fitting,
       containerConcurrency: options.containerConcurrency,
     });
@@ -153,6 +171,7 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
       }
       return plan;
     };
+    const answered = Promise.withResolvers<readonly InputShape[]>();
     const executions = new ExecutionBook(() => batching.rule.maxBatchSize);
     const pool = new InstancePool(first, {
       plan: made.plan,
@@ -166,14 +185,33 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
       onBroken: observer.broken,
       onRan: (facts) => {
         executions.record(facts);
+        answered.resolve(facts.inputs);
         observer.ran(facts);
       },
       onBatchFailed: observer.batchFailed,
     });
-    void pool.grow(options.reserve.takeAll());
+    const trial = new BatchTrial({
+      kept,
+      threadsPerInstance: options.threadsPerInstance,
+      plan: () => pool.plan,
+      isRoomForOne: () => fittingInstances(needOf(pool.plan, made.fitting + 1, options)) > made.fitting,
+    });
+    const tryIt = async (): Promise<void> => {
+      const verdict = await trial.decide(await answered.promise);
+      if (verdict?.kind === 'gain') {
+        batching.use(ruleOf(verdict.maxBatchSize) ?? NO_BATCHING);
+        pool.batch(batching.rule, batching.waitingCalls);
+      }
+      if (verdict !== undefined) observer.batchesTried?.(verdict);
+    };
+    const grown = pool.grow(options.reserve.takeAll());
+    if (isAutomatic && known === undefined) void grown.then(tryIt);
     const letGo = async (): Promise<void> => {
+      const trying = trial.stop();
       await settling?.stop();
       await holding.release();
+      // A run can't be broken off; nobody who leaves is kept by one.
+      void trying;
     };
     return {
       name: options.name,
@@ -204,6 +242,7 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
         const letting = letGo();
         await pool.close(reason);
         await letting;
+        await trial.stop();
       },
       letGo,
     };
@@ -215,126 +254,12 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
   }
 }
 
-interface FirstSession {
-  metadata: SessionMetadata;
-  plan: SessionPlan;
-  start: StartingPoint;
-  /** Instances that there is room for. */
-  fitting: number;
-  isAccelerated: boolean;
-}
-
-/**
- * A session on the accelerator that was asked for.
- *
- * @returns undefined where the CPU is to serve
- * @throws PilotlightError `execution-provider-unavailable` where that is refused; what else keeps the model from loading
- */
-async function createAccelerated(
-  instance: Instance,
-  options: LoadModelOptions,
-): Promise<FirstSession | undefined> {
-  const { provider, fallback } = options.execution ?? { provider: 'cpu' };
-  if (provider === 'cpu') return undefined;
-  const model = (await options.bringOriginal?.()) ?? options;
-  const plan = acceleratedPlan(model.modelPath, options, provider);
-  const need = needOf(plan, options.instances, options);
-  const fitting = fittingInstances(need);
-  if (fitting < (options.instancesWanted ? options.instances : 1)) throw doesNotFit(need);
-  try {
-    const metadata = await unlessAborted(instance.create(plan), options.signal);
-    return { metadata, plan, start: plainStart(model), fitting, isAccelerated: true };
-  } catch (error) {
-    if (options.signal.aborted || instance.lost) throw error;
-    // Where the model itself is at fault the CPU finds the same, and says it better.
-    if (fallback === 'refuse' && error instanceof PilotlightError && error.code !== 'model-invalid')
-      throw error;
-    const unavailable = providerUnavailable(provider, error);
-    if (fallback === 'refuse') throw unavailable;
-    options.observer.notAccelerated?.(unavailable);
-    return undefined;
-  }
-}
-
-/**
- * The session that is there soonest. What can't be loaded is taken out and the next best tried, down to the model as
- * it is; and a graph may have to be optimised to run at all.
- *
- * @throws PilotlightError of the last try; `model-out-of-memory` before one that would not fit
- */
-async function createFirst(
-  instance: Instance,
-  given: StartingPoint,
-  options: LoadModelOptions,
-  onNext: (start: StartingPoint) => void,
-): Promise<FirstSession> {
-  const { signal, forms, warmUp: isWarmedAhead } = options;
-  const isCompiled = (kind: StartingPoint['kind']): boolean => kind === 'optimised' || kind === 'prepacked';
-  let start = given;
-  // Nobody waits for a model that is warmed ahead.
-  let isQuick = !isWarmedAhead || isCompiled(start.kind);
-  for (;;) {
-    const plan = isQuick ? quickPlan(start, options) : settledPlan(start, options);
-    const need = needOf(plan, options.instances, options);
-    const fitting = fittingInstances(need);
-    if (fitting < (options.instancesWanted ? options.instances : 1)) throw doesNotFit(need);
-    try {
-      const metadata = await unlessAborted(instance.create(plan), signal);
-      return { metadata, plan, start, fitting, isAccelerated: false };
-    } catch (error) {
-      if (signal.aborted || instance.lost) throw error;
-      if (start.kind === 'plain' || forms === undefined) {
-        if (!isQuick) throw error;
-        isQuick = false;
-        continue;
-      }
-      const reason = error instanceof Error ? error.message : String(error);
-      options.observer.notCompiled?.(`its ${start.kind} form could not be loaded: ${reason}`);
-      start = await insteadOf(start, forms, options);
-      isQuick = !isWarmedAhead || isCompiled(start.kind);
-      onNext(start);
-    }
-  }
-}
-
-/** What to start from after a form that can't be loaded: damaged ones go and are made again. */
-async function insteadOf(
-  failed: StartingPoint,
-  forms: ModelForms,
-  options: LoadModelOptions,
-): Promise<StartingPoint> {
-  await failed.release();
-  if (failed.kind === 'plain') return failed;
-  await forms.remove(failed.kind).catch(() => undefined);
-  const model = (await options.bringOriginal?.()) ?? options;
-  if (failed.kind !== 'external') return findStart(model, forms, () => undefined);
-  // Nothing is at fault with its files, they were just looked at: ONNX Runtime wants these weights inside.
-  await markUnusable(forms, 'external').catch(() => undefined);
-  return plainStart(model);
-}
-
-function needOf({ mapped }: SessionPlan, instances: number, options: LoadModelOptions): MemoryNeed {
-  const { sizeBytes, limits } = options;
-  return { sizeBytes, mapped, instances, residentBytes: anonymousBytes(), limitBytes: limits.memoryBytes };
+function ruleOf(maxBatchSize: number | undefined): BatchRule | undefined {
+  return maxBatchSize === undefined ? undefined : { maxBatchSize, maxLatencyMs: 0 };
 }
 
 function isSame(left: SessionPlan, right: SessionPlan): boolean {
   return JSON.stringify(left) === JSON.stringify(right);
-}
-
-/** The promise's outcome, or the signal's reason as soon as it is aborted. */
-export async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  promise.catch(() => undefined);
-  aborted.promise.catch(() => undefined);
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 /** What calls are rejected with when a model is taken away under them. */

@@ -13,6 +13,9 @@ import { engineKey } from './engine-key.ts';
  */
 export type FormKind = 'external' | 'optimised' | 'prepacked';
 
+/** What else is known of a model on such a machine, kept beside its forms: what a trial of batches found. */
+export type KeptKind = FormKind | 'batches';
+
 /** Where the forms of one model are kept. */
 export class ModelForms {
   readonly contentKey: string;
@@ -26,12 +29,12 @@ export class ModelForms {
   }
 
   /** With a lease on it. One whose facts say `unusable` is a mark that it was tried. */
-  find(kind: FormKind): Promise<LeasedForm | undefined> {
+  find(kind: KeptKind): Promise<LeasedForm | undefined> {
     return this.#cache.find(this.#keyOf(kind));
   }
 
   /** @throws CacheFullError, system errors */
-  async begin(kind: FormKind, neededBytes: number): Promise<FormDraft> {
+  async begin(kind: KeptKind, neededBytes: number): Promise<FormDraft> {
     const { cacheDir, cacheBytes } = this.#place;
     const maxBytes = await bytesForForms(cacheDir, cacheBytes);
     return this.#cache.begin(this.#keyOf(kind), { neededBytes, maxBytes });
@@ -43,7 +46,7 @@ export class ModelForms {
   }
 
   /** Takes out a form that a better one has replaced, unless somebody uses it. */
-  async evict(kind: FormKind): Promise<void> {
+  async evict(kind: KeptKind): Promise<void> {
     await this.#cache.evict(this.#keyOf(kind));
   }
 
@@ -57,7 +60,7 @@ export class ModelForms {
     return externaliseModel(this.#place, this.contentKey, files);
   }
 
-  #keyOf(kind: FormKind): string {
+  #keyOf(kind: KeptKind): string {
     if (kind === 'external') return externalFormKey(this.contentKey);
     const { format, onnxRuntime, provider, level, cpu } = engineKey();
     const key = [kind, format, onnxRuntime, provider, level, cpu, this.contentKey];

@@ -1,8 +1,9 @@
 import type { SpecialiseEvent } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { planThreads } from '../core/threads.ts';
-import { type LoadObserver, type ModelHandle, unlessAborted } from '../engine/load-model.ts';
+import type { LoadObserver, ModelHandle } from '../engine/load-model.ts';
 import type { ProcessLimits } from '../engine/process-limits.ts';
+import { unlessAborted } from '../engine/unless-aborted.ts';
 import type { WorkerReserve } from '../engine/worker-reserve.ts';
 import type { OpenedModel } from '../storage/open-model.ts';
 import { doing, type LoadOrder, type LoadPhase } from './load-order.ts';
@@ -87,6 +88,7 @@ export async function bringUp(
       limits: context.limits,
       reserve: context.reserve,
       forms,
+      kept: source.kept,
       start: start.point,
       signal,
       observer: {

@@ -355,6 +355,11 @@ export class Lifecycle implements Engine {
         if (this.#phase.phase !== 'ready') return;
         this.#phase = { phase: 'failed', modelName: order.name, claim: held.claim, error };
       },
+      batchesTried: (verdict) =>
+        logger.info(
+          { model: order.name, ...verdict },
+          verdict.kind === 'gain' ? 'requests are run together from now on' : 'requests are run one by one',
+        ),
       ran: (facts) => metrics.ran(facts),
       batchFailed: (error) => {
         metrics.batchFailures += 1;

@@ -1,6 +1,6 @@
 import { PilotlightError } from '../../contracts/errors.ts';
 import { engineKey } from '../engine/engine-key.ts';
-import { type LoadObserver, unlessAborted } from '../engine/load-model.ts';
+import type { LoadObserver } from '../engine/load-model.ts';
 import { ModelForms } from '../engine/model-forms.ts';
 import {
   findForm,
@@ -9,6 +9,7 @@ import {
   readStartAhead,
   type StartingPoint,
 } from '../engine/starting-point.ts';
+import { unlessAborted } from '../engine/unless-aborted.ts';
 import type { ModelOrForm, OpenedModel, OpenModelOptions } from '../storage/open-model.ts';
 import { DEFAULT_STORAGE_LIMITS } from '../storage/storage-types.ts';
 import type { BringUpContext, LoadedFiles } from './bring-up.ts';
@@ -26,6 +27,8 @@ const importStorage = (): Promise<typeof import('../storage/open-model.ts')> =>
 export interface Source {
   opened: Pick<OpenedModel, 'identity' | 'sizeBytes' | 'fromCache' | 'companions'>;
   forms: ModelForms | undefined;
+  /** Where it is kept what was found out about the model, whatever its size. */
+  kept: ModelForms;
   /** Undefined while only a form is here. */
   files: () => ModelFiles | undefined;
   /** Brings the model's own files where they are not here. */
@@ -79,8 +82,9 @@ export async function openSource(order: LoadOrder, context: BringUpContext): Pro
           also(() => brought.release());
           return brought;
         };
-  const forms = opened.sizeBytes < WORTH_FORMS_BYTES ? undefined : formsOf(opened.contentKey);
-  return { opened, forms, files: () => model, original, release, also };
+  const kept = formsOf(opened.contentKey);
+  const forms = opened.sizeBytes < WORTH_FORMS_BYTES ? undefined : kept;
+  return { opened, forms, kept, files: () => model, original, release, also };
 }
 
 const NOTHING_LEASED: LoadedFiles = { release: () => Promise.resolve() };

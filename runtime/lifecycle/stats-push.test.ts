@@ -34,6 +34,7 @@ test('the first report comes an interval after the model is ready, with what has
   const stop = pushStats(target, {
     incarnation: 'one',
     load: { snapshot: () => ({ direct: nothing, proxied }), reset: () => undefined, idle: async () => true },
+    capacity: () => 8,
     controlCa: undefined,
     logger: createLogger('runtime'),
   });
@@ -41,7 +42,7 @@ test('the first report comes an interval after the model is ready, with what has
     proxied = { requestSeconds: 0.1, requests: 1, inFlight: 0 };
     vi.advanceTimersByTime(STATS_INTERVAL_MS);
     const report = statsReportSchema.parse(JSON.parse(await first.promise));
-    expect(report).toMatchObject({ sequence: 0, proxied });
+    expect(report).toMatchObject({ sequence: 0, proxied, capacity: 8 });
   } finally {
     await stop();
     vi.useRealTimers();

@@ -15,6 +15,8 @@ export interface StatsTarget {
 interface StatsSource {
   incarnation: string;
   load: ServingLoad;
+  /** Of the model, while one is there. */
+  capacity: () => number | undefined;
   /** PEM of the authority that signs controllers' certificates, in a cluster. */
   controlCa: string | undefined;
   logger: Logger;
@@ -32,7 +34,7 @@ interface StatsSource {
  */
 export function pushStats(
   target: Readonly<StatsTarget>,
-  { incarnation, load, controlCa, logger }: StatsSource,
+  { incarnation, load, capacity, controlCa, logger }: StatsSource,
 ): () => Promise<void> {
   const poster = new StatsPoster(controlCa);
   let sequence = 0;
@@ -54,7 +56,11 @@ export function pushStats(
   const report = (force: boolean): void => {
     if (sending !== undefined) return;
     const nowMs = performance.now();
-    const snapshot = load.snapshot();
+    const requestsAtOnce = capacity();
+    const snapshot = {
+      ...load.snapshot(),
+      ...(requestsAtOnce !== undefined && { capacity: requestsAtOnce }),
+    };
     const text = JSON.stringify(snapshot);
     if (!force && text === lastText && nowMs - lastSentAtMs < STATS_HEARTBEAT_MS) return;
     lastText = text;
