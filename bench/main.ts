@@ -15,6 +15,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }
   runtime: () => import('./runtime.ts'),
   kubernetes: () => import('./kubernetes.ts'),
   json: () => import('./json.ts'),
+  batching: () => import('./batching.ts'),
 };
 
 enableCompileCache();

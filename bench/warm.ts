@@ -28,7 +28,12 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
   context.say(`a model of ${model.runMs.toFixed(2)} ms`);
   await using opened = await openPlatform({
     manifests: {
-      [`${SERVICE}.yaml`]: benchManifest(SERVICE, model.path, { minReplicas: 1, maxReplicas: 1 }),
+      [`${SERVICE}.yaml`]: benchManifest(SERVICE, model.path, {
+        minReplicas: 1,
+        maxReplicas: 1,
+        // One inference after the other, whatever would be found to pay.
+        batcher: { maxBatchSize: 1 },
+      }),
     },
   });
   const { platform } = opened;

@@ -23,7 +23,7 @@ export interface ServerLimits {
   maxConnections: number;
   /** Requests at once on one HTTP/2 connection. */
   maxStreamsPerConnection: number;
-  /** Requests that wait for a place at the model; absent: 4 × its capacity, at least 16. */
+  /** Requests that wait for a place at the model; absent: 4 × its capacity, at least 128. */
   maxWaiting: number | undefined;
 }
 

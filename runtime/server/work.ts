@@ -173,11 +173,17 @@ function callModel(model: LoadedModel, call: Parameters<LoadedModel['infer']>[0]
   }
 }
 
-/** Four requests wait for each that is in work, but at least sixteen, so that a burst on a small model fits. */
+/** 64 callers that each have one request under way are nothing unusual, and one instance serves them all. */
+const LEAST_WAITING = 128;
+
+/** Four requests wait for each that is in work, but so many at least, so that a burst on a small model fits. */
 export function roomSize(model: LoadedModel, maxWaiting: number | undefined): RoomSize {
   const { capacity, places = capacity } = model;
   // What waits at the model for its next batch waits there instead of here.
-  return { capacity: places, maxWaiting: maxWaiting ?? Math.max(16, 4 * capacity - (places - capacity)) };
+  return {
+    capacity: places,
+    maxWaiting: maxWaiting ?? Math.max(LEAST_WAITING, 4 * capacity - (places - capacity)),
+  };
 }
 
 /** Whom the head of a request names. */
