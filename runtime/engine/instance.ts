@@ -28,9 +28,9 @@ export type BatchOutcome =
   | { kind: 'failed'; error: PilotlightError; inputs: readonly (readonly Tensor[])[] };
 
 /**
- * Up to here the inputs of a batch are put together on this thread, in some 0.1 ms at most, and go to the worker in
- * one piece: 64 calls of 4 KiB take 0.04 ms, and 0.4 ms as 64 pieces. More would keep the event loop; so much is
- * handed over piece by piece, without a copy, and the worker puts it together.
+ * Up to here the inputs of a batch are put together on this thread and go to the worker in one piece: 64 calls of
+ * 4 KiB each keep it for 0.009 ms so, and for 0.036 ms as 64 pieces; of 16 KiB each for 0.037 ms either way. More is
+ * handed over piece by piece, without a copy, and put together by the worker: 4 MiB take 0.04 ms instead of 0.13.
  */
 const JOIN_HERE_BYTES = 1024 ** 2;
 
