@@ -8,6 +8,8 @@ import { openModel } from '../../runtime/storage/open-model.ts';
 import { matMulChain } from '../models/onnx-models.ts';
 import { writeOnnxFile } from '../models/onnx-writer.ts';
 import { ACCESS_KEY, SECRET_KEY, Versitygw, versitygwMissing } from '../storage/versitygw.ts';
+import { modelManifest } from './testing/manifests.ts';
+import { TestPlatform } from './testing/platform.ts';
 import { type RuntimeProcess, startRuntime } from './testing/runtime-process.ts';
 
 const WIDTH = 16;
@@ -147,6 +149,30 @@ describe('what can’t be had is refused before anything is served', () => {
     cpSync(join(path, 'chain'), join(path, 'other'), { recursive: true });
     await expect(serve(path)).rejects.toThrow('holds several models (chain/, other/)');
   });
+});
+
+test('on a platform a folder sleeps and wakes like any model, and one that can’t be had says why to its caller', async () => {
+  const refused = repositoryOf('refused-there', 'max_batch_size: 4 sequence_batching { }');
+  const scaling = { initialScale: 0 };
+  const platform = await TestPlatform.start({
+    manifests: {
+      'net.json': modelManifest('net', repository, { scaling }),
+      'refused.json': modelManifest('refused', refused, { scaling }),
+    },
+  });
+  try {
+    const askThere = (name: string) => ask(Number(new URL(platform.url).port), 2, name);
+    const first = await askThere('net');
+    expect(first.status, first.body.toString()).toBe(200);
+    await platform.waitForZero('net');
+    const again = await askThere('net');
+    expect(again.json()['outputs']).toEqual(first.json()['outputs']);
+    const failed = await askThere('refused');
+    expect(failed.status).toBe(503);
+    expect(failed.json()['error']).toContain("'sequence_batching' is not supported: requests of a sequence");
+  } finally {
+    await platform.stop();
+  }
 });
 
 const missing = await versitygwMissing();

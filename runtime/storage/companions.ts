@@ -52,8 +52,11 @@ async function findOne(
   find: (path: string) => Promise<StoredFile>,
   label: string,
 ): Promise<StoredFile> {
-  const beside = posix.join(posix.dirname(modelPath), path);
-  for (const place of new Set([beside, path])) {
+  const folder = posix.dirname(modelPath);
+  const beside = posix.join(folder, path);
+  // Of `model/1/model.onnx` in a repository of Triton's: `model/`.
+  const above = posix.join(posix.dirname(folder), path);
+  for (const place of new Set([beside, above, path])) {
     try {
       return await find(place);
     } catch (error) {

@@ -78,6 +78,12 @@ test('what a warm-up reads goes with the model too', async () => {
   expect(await open({ identity })).toMatchObject({ companions });
 });
 
+test('what a service names beside its model is found in the folder of the model, too', async () => {
+  await lay({ 'm/config.pbtxt': '', 'm/1/model.onnx': '', 'm/labels.txt': 'cat', 'labels.txt': 'other' });
+  const { companions } = await open({ companions: [{ path: 'labels.txt' }] });
+  expect(companions[0]?.path).toBe(join(folder, 'm/labels.txt'));
+});
+
 test('a configuration that is unreasonably large is not read', async () => {
   await lay({ 'config.pbtxt': '#'.repeat(1024 ** 2 + 1), '1/model.onnx': '' });
   await expect(open()).rejects.toMatchObject({
