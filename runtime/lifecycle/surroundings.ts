@@ -1,4 +1,5 @@
 import type { PilotlightError } from '../../contracts/errors.ts';
+import type { ModelSignature } from '../core/model-signature.ts';
 import { loadModel, type ModelHandle, modelClosed } from '../engine/load-model.ts';
 import type { Companion } from '../storage/companions.ts';
 import type { OpenedModel } from '../storage/open-model.ts';
@@ -85,7 +86,9 @@ export async function surround(model: ModelHandle, order: LoadOrder, around: Sur
       const { labelled } = await import('../transform/labelled-model.ts');
       const { signature } = model;
       const infer = model.infer.bind(model);
-      Object.assign(model, labelled({ signature, infer }, order.labels, labels));
+      const made = labelled({ signature, infer }, order.labels, labels);
+      giveOutputs(model, made.signature.outputs);
+      model.infer = made.infer;
     }
     if (userModule === undefined && reader === undefined) return;
     const close = model.close.bind(model);
@@ -102,6 +105,21 @@ export async function surround(model: ModelHandle, order: LoadOrder, around: Sur
     await model.close(modelClosed());
     throw error;
   }
+}
+
+/** A model's signature is read anew at each look: its batch may change once. */
+function giveOutputs(model: ModelHandle, outputs: ModelSignature['outputs']): void {
+  const inner = Object.getOwnPropertyDescriptor(model, 'signature');
+  let whole = model.signature;
+  let given: ModelSignature = { ...whole, outputs };
+  Object.defineProperty(model, 'signature', {
+    get: () => {
+      const now: ModelSignature = inner?.get?.call(model) ?? whole;
+      if (now !== whole) given = { ...now, outputs };
+      whole = now;
+      return given;
+    },
+  });
 }
 
 function end({ module, reader }: Surroundings): void {
