@@ -71,6 +71,12 @@ test('what the refused manifests are made from is taken as it is', async () => {
 });
 
 const TYPES_AND_RANGES: Row[] = [
+  [
+    'a batch of nothing',
+    withPredictor({ batcher: { maxBatchSize: 0 } }),
+    'spec.predictor.batcher.maxBatchSize',
+    'should be greater than or equal to 1',
+  ],
   ['text for a number', withPredictor({ minReplicas: 'two' }), 'spec.predictor.minReplicas', 'integer'],
   ['a fraction for a count', withPredictor({ maxReplicas: 1.5 }), 'spec.predictor.maxReplicas', 'integer'],
   [
@@ -231,6 +237,24 @@ const DURATIONS_QUANTITIES_PORTS: Row[] = [
 ];
 
 const CONTRADICTIONS: Row[] = [
+  [
+    'a batcher beside containers',
+    withContainer({}, { batcher: { maxBatchSize: 8 } }),
+    'spec.predictor.batcher',
+    'only requests for a model are put together',
+  ],
+  [
+    'an image that is both contained and scaled by its shorter side',
+    withModel({ imageInput: { fit: 'contain', shorterSide: 256 } }),
+    'spec.predictor.model.imageInput',
+    'give either shorterSide or fit',
+  ],
+  [
+    'labels outside the folder of the model',
+    withModel({ labels: { file: '../labels.txt' } }),
+    'spec.predictor.model.labels.file',
+    "expected a path of a file in the model's folder",
+  ],
   [
     'more replicas at least than at most',
     withPredictor({ minReplicas: 3, maxReplicas: 2 }),
