@@ -16,6 +16,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }
   kubernetes: () => import('./kubernetes.ts'),
   json: () => import('./json.ts'),
   batching: () => import('./batching.ts'),
+  'python-servers': () => import('./python-servers.ts'),
 };
 
 enableCompileCache();

@@ -1,3 +1,5 @@
+import { ChunkedBody } from './chunked-body.ts';
+
 /** One answer as far as a load generator cares. */
 export interface ResponseEnd {
   readonly status: number;
@@ -14,19 +16,21 @@ const HEAD_END = '\r\n\r\n';
 
 /**
  * Reads the answers of one HTTP/1.1 connection without pipelining, and counts the body's bytes instead of
- * keeping them. Only answers with a Content-Length are understood: what is measured sends nothing else.
+ * keeping them. A body has a Content-Length or comes in chunks, as KServe's server sends binary tensors.
  */
 export class ResponseReader {
   #head = '';
   #current: ResponseEnd | undefined;
   #leftBytes = 0;
+  #chunked: ChunkedBody | undefined;
 
   /**
    * Takes in what the socket gave.
    * @returns the answer once it is complete, else undefined.
-   * @throws Error for what is not an answer with a Content-Length, or for bytes behind its end.
+   * @throws Error for what is not an answer whose end can be known, or for bytes behind its end.
    */
   push(chunk: Buffer): ResponseEnd | undefined {
+    if (this.#chunked !== undefined) return this.#pushChunked(this.#chunked, chunk.toString('latin1'));
     let inBody = chunk.length;
     if (this.#current === undefined) {
       this.#head += chunk.toString('latin1');
@@ -36,9 +40,14 @@ export class ResponseReader {
         return undefined;
       }
       const head = this.#head.slice(0, end + 2);
-      inBody = this.#head.length - end - HEAD_END.length;
+      const behind = this.#head.slice(end + HEAD_END.length);
+      inBody = behind.length;
       this.#head = '';
       this.#current = parseHead(head);
+      if (isChunked(head)) {
+        this.#chunked = new ChunkedBody();
+        return this.#pushChunked(this.#chunked, behind);
+      }
       this.#leftBytes = this.#current.bodyBytes;
     }
     this.#leftBytes -= inBody;
@@ -48,12 +57,22 @@ export class ResponseReader {
     this.#current = undefined;
     return complete;
   }
+
+  #pushChunked(body: ChunkedBody, text: string): ResponseEnd | undefined {
+    if (!body.push(text) || this.#current === undefined) return undefined;
+    const complete = { ...this.#current, bodyBytes: body.bodyBytes };
+    this.#current = undefined;
+    this.#chunked = undefined;
+    return complete;
+  }
 }
+
+const isChunked = (head: string): boolean => /^transfer-encoding: *chunked\r/im.test(head);
 
 function parseHead(head: string): ResponseEnd {
   const status = Number(/^HTTP\/1\.1 (\d{3})[ \r]/.exec(head)?.[1]);
   if (!(status >= 200)) throw new Error(`not the head of an answer: ${head.slice(0, 80)}`);
-  const length = /^content-length: *(\d+)\r/im.exec(head)?.[1];
+  const length = /^content-length: *(\d+)\r/im.exec(head)?.[1] ?? (isChunked(head) ? '0' : undefined);
   if (length === undefined) throw new Error('the answer has no Content-Length');
   return {
     status,

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { manifestOf, TestPlatform } from '../local/testing/platform.ts';
 import { type RuntimeProcess, startRuntime } from '../local/testing/runtime-process.ts';
 import { type OnnxModel, type OnnxType, writeOnnxFile } from '../models/onnx-writer.ts';
+import { pythonEnvironment } from './python-environment.ts';
 
 /**
  * Runs clients of the protocol that others wrote, unmodified from PyPI, against runtimes and against a platform with
@@ -17,39 +17,12 @@ import { type OnnxModel, type OnnxType, writeOnnxFile } from '../models/onnx-wri
 
 const HERE = import.meta.dirname;
 const REQUIREMENTS = join(HERE, 'requirements.txt');
-const PYTHON = process.env['PYTHON'] ?? 'python3';
 
 const ONLY = process.env['ONLY'];
 
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
-
-/** @throws Error when the program can't be started or fails. */
-async function run(command: string, args: readonly string[]): Promise<void> {
-  const child = spawn(command, args, { stdio: 'inherit' });
-  const [code] = (await once(child, 'exit')) as [number | null];
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}`);
-}
-
-/** The Python of an environment that holds exactly what is pinned; made once for each set of pins, outside of the checkout. */
-async function pythonWithClients(): Promise<string> {
-  const digest = createHash('sha256').update(readFileSync(REQUIREMENTS)).digest('hex').slice(0, 16);
-  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  const folder = join(cache, 'pilotlight', 'interop', digest);
-  const python = join(folder, 'bin', 'python');
-  const complete = join(folder, 'complete');
-  if (existsSync(complete)) return python;
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  print(`installing the clients into ${folder}`);
-  await run(PYTHON, ['-m', 'venv', folder]);
-  await run(python, ['-m', 'pip', 'install', '--quiet', '--require-hashes', '--requirement', REQUIREMENTS]);
-  const mark = join(folder, 'complete.new');
-  mkdirSync(mark);
-  renameSync(mark, complete);
-  return python;
-}
 
 const TYPES: readonly (readonly [datatype: string, type: OnnxType])[] = [
   ['BOOL', 'BOOL'],
@@ -177,7 +150,7 @@ function countsOf(report: string): Counts {
 const folder = mkdtempSync(join(tmpdir(), 'pilotlight-interop-'));
 try {
   const { passed, failed, skipped } = await runTests(
-    await pythonWithClients(),
+    await pythonEnvironment('interop', REQUIREMENTS, print),
     folder,
     process.argv.slice(2),
   );

@@ -57,6 +57,40 @@ export function chainOfSize(sizeBytes: number): OnnxModel {
   return matMulChain({ layers: Math.max(1, Math.ceil(sizeBytes / layerBytes)), width });
 }
 
+/**
+ * A perceptron, input `x` of FP32 `[batch, first width]`, output `y` of `[batch, last width]`: MatMul and Add from each
+ * width to the next, Relu between them.
+ */
+export function perceptron(widths: readonly number[]): OnnxModel {
+  const nodes: OnnxModel['nodes'][number][] = [];
+  const initializers: OnnxTensor[] = [];
+  const last = widths.length - 2;
+  for (const [layer, rows] of widths.slice(0, -1).entries()) {
+    const columns = widths[layer + 1] ?? 0;
+    const input = layer === 0 ? 'x' : `relu${layer - 1}`;
+    const sum = layer === last ? 'y' : `sum${layer}`;
+    nodes.push(
+      { op: 'MatMul', inputs: [input, `w${layer}`], outputs: [`product${layer}`] },
+      { op: 'Add', inputs: [`product${layer}`, `b${layer}`], outputs: [sum] },
+    );
+    if (layer < last) nodes.push({ op: 'Relu', inputs: [sum], outputs: [`relu${layer}`] });
+    const [weights, biases] = [
+      pseudoRandomFloats(rows * columns, Math.sqrt(6 / rows), layer + 1),
+      pseudoRandomFloats(columns, 0.01, layer + 1001),
+    ];
+    initializers.push(
+      { name: `w${layer}`, type: 'FLOAT', dims: [rows, columns], data: weights },
+      { name: `b${layer}`, type: 'FLOAT', dims: [columns], data: biases },
+    );
+  }
+  return {
+    inputs: [{ name: 'x', type: 'FLOAT', shape: ['batch', widths[0] ?? 0] }],
+    outputs: [{ name: 'y', type: 'FLOAT', shape: ['batch', widths.at(-1) ?? 0] }],
+    nodes,
+    initializers,
+  };
+}
+
 /** Input `x` handed on as output `y`, for any datatype; shape `[batch, 4]` unless given. */
 export function identity(type: OnnxType, shape: readonly (number | string)[] = ['batch', 4]): OnnxModel {
   return {
