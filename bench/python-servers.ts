@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { startRuntime } from '../e2e/local/testing/runtime-process.ts';
@@ -15,8 +17,7 @@ import { median, quantile } from './statistics.ts';
 const NAME = 'network';
 const WIDTHS = [32, 64, 64, 10];
 const CONNECTIONS = [16, 64];
-/** A runtime by itself without batches takes one request and has sixteen wait; what comes beyond is told to come again. */
-const MOST_WITHOUT_BATCHES = 16;
+const PYTHON_SERVERS = ['fastapi', 'mlserver', 'kserve'] as const;
 const ROUNDS = 10;
 const ROUND_MS = 3_000;
 const MAX_BATCH_SIZE = 64;
@@ -136,6 +137,18 @@ function compared(what: string, ours: Measured, peer: string, theirs: Measured):
   ];
 }
 
+/** The version of ONNX Runtime that all run. @throws Error when one of the Python servers pins another. */
+function engineVersion(): string {
+  const main = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
+  const { version } = JSON.parse(readFileSync(main, 'utf8')) as { version: string };
+  for (const kind of PYTHON_SERVERS) {
+    const pins = readFileSync(join(import.meta.dirname, 'python', kind, 'requirements.txt'), 'utf8');
+    if (!pins.includes(`\nonnxruntime==${version} `))
+      throw new Error(`expected bench/python/${kind} to pin onnxruntime ${version}, which ours runs`);
+  }
+  return version;
+}
+
 async function run(context: BenchmarkContext): Promise<Row[]> {
   using folder = modelFolder();
   const model = writeModel(folder.path, NAME, perceptron(WIDTHS));
@@ -172,17 +185,16 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
   const contenders = [...ours, ...peers, ...ourBinary, ...peersBinary];
   await mustAgree(contenders);
   context.note(
-    `All servers run ONNX Runtime 1.30.0 and share ${availableParallelism()} cores with the load generator; the Python servers have a worker with one thread for each core. The answers of all were compared before.`,
+    `All servers run ONNX Runtime ${engineVersion()} and share ${availableParallelism()} cores with the load generator; the Python servers have a worker with one thread for each core. The answers of all were compared before.`,
   );
 
   await using load = await LoadGenerator.open();
   const rows: Row[] = [];
   for (const connections of CONNECTIONS) {
     context.say(`${connections} connections`);
-    const takesThem = ({ port }: Contender): boolean => port !== plain || connections <= MOST_WITHOUT_BATCHES;
-    const measured = await measure(load, contenders.filter(takesThem), connections, context);
+    const measured = await measure(load, contenders, connections, context);
     const rowsOf = (from: readonly Contender[], against: readonly Contender[], form: string): Row[] =>
-      from.filter(takesThem).flatMap(({ name }) =>
+      from.flatMap(({ name }) =>
         against.flatMap((peer) => {
           const [mine, theirs] = [measured.get(name), measured.get(peer.name)];
           if (mine === undefined || theirs === undefined) throw new Error(`${name} was not measured`);
