@@ -155,7 +155,7 @@ def test_mistakes_are_told_precisely(adder):
 
 
 def test_a_deadline_is_kept(adder):
-    with pytest.raises(InferenceServerException, match="Deadline"):
+    with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
         adder.infer("sum", sum_inputs(floats(1), floats(2)), client_timeout=1e-6)
 
 
