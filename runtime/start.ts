@@ -134,7 +134,8 @@ export async function startRuntime(options: RuntimeOptions, origin: Origin): Pro
   const stop = async (drainMs: number): Promise<void> => {
     letGoOfLifeline();
     // Those who come straight here must hear of it before they are refused; whoever leads them does so meanwhile.
-    const goodbyeMs = lifecycle.sendCallersAway() ? Math.min(CALLERS_LEAVE_MS, drainMs / 2) : 0;
+    const sentAwayAtMs = lifecycle.sendCallersAway() ?? Number.NEGATIVE_INFINITY;
+    const goodbyeMs = Math.max(0, Math.min(sentAwayAtMs + CALLERS_LEAVE_MS - performance.now(), drainMs / 2));
     if (goodbyeMs > 0) await sleep(goodbyeMs);
     const drained = await lifecycle.leave(drainMs - goodbyeMs);
     if (!drained) logger.warn({ drainMs }, 'requests were cut off, they did not end in time');

@@ -275,6 +275,22 @@ describe.skipIf(missing !== undefined)('a runtime as a pod starts it', () => {
     expect(await runtime.end()).toBe(0);
   });
 
+  test('SIGTERM just after callers were sent away still answers those who have not heard of it', async () => {
+    // A deleted pod: the controller sees it and sends callers away, then the kubelet's signal comes.
+    const { runtime, admin } = await start('--drain-ms', '20000');
+    const claim = claimOf(modelUri('m.onnx', identity('FLOAT')));
+    await admin.specialise(claim, () => undefined);
+    const { claimId, epoch } = claim;
+    await admin.callers({ claimId, epoch, welcome: true, lingerMs: 5_000 });
+    await admin.callers({ claimId, epoch, welcome: false, lingerMs: 5_000 });
+    runtime.child.kill('SIGTERM');
+    let answered = 0;
+    // One at a time, until it refuses: two or three are answered before a signal has arrived.
+    while ((await infer('127.0.0.1', 1, 4).catch(() => undefined))?.status === 200) answered += 1;
+    expect(answered).toBeGreaterThan(20);
+    expect(await runtime.end()).toBe(0);
+  });
+
   test('what takes longer than the drain is cut off', async () => {
     const { runtime, admin } = await start('--drain-ms', '50');
     await admin.specialise(claimOf(modelUri('large.onnx', chainOfSize(64e6))), () => undefined);

@@ -78,6 +78,8 @@ export class Lifecycle implements Engine {
   #highestEpoch: number;
   #requestTimeoutMs: number | undefined;
   #welcomesCallers = false;
+  /** By `performance.now()`: when callers who had been welcome were told to leave. Some have not heard of it for seconds. */
+  #sentAwayAtMs: number | undefined;
   #ranUserCode = false;
   #serving: ServingSide | undefined;
 
@@ -149,17 +151,21 @@ export class Lifecycle implements Engine {
     this.#welcome(request.welcome, request.lingerMs);
   }
 
-  /** For this process itself, when it has to end: @returns whether there may be callers that have to hear of it. */
-  sendCallersAway(): boolean {
-    const { claim } = this.#held ?? {};
-    const isDirect = claim !== undefined && this.#welcomesCallers;
-    if (isDirect) this.#welcome(false, NEWS_LINGER_MS);
-    return isDirect;
+  /**
+   * For this process itself, when it has to end.
+   *
+   * @returns since when callers who came straight here are told to leave, by `performance.now()`: whoever leads them
+   *   may have told them before. Undefined when there can be none.
+   */
+  sendCallersAway(): number | undefined {
+    this.#welcome(false, NEWS_LINGER_MS);
+    return this.#sentAwayAtMs;
   }
 
   #welcome(isWelcome: boolean, lingerMs: number): void {
     if (this.#welcomesCallers === isWelcome) return;
     this.#welcomesCallers = isWelcome;
+    this.#sentAwayAtMs = isWelcome ? undefined : performance.now();
     this.#options.logger.info({ welcome: isWelcome }, 'direct callers');
     if (!isWelcome) this.#serving?.sendCallersAway(lingerMs);
   }
