@@ -16,3 +16,17 @@ export const DATATYPES = [
 ] as const;
 
 export type Datatype = (typeof DATATYPES)[number];
+
+/** The array of each datatype that is one everywhere; BOOL, FP16 and BYTES each place has in a form of its own. */
+export interface NumbersByDatatype {
+  UINT8: Uint8Array;
+  UINT16: Uint16Array;
+  UINT32: Uint32Array;
+  UINT64: BigUint64Array;
+  INT8: Int8Array;
+  INT16: Int16Array;
+  INT32: Int32Array;
+  INT64: BigInt64Array;
+  FP32: Float32Array;
+  FP64: Float64Array;
+}

@@ -1,4 +1,4 @@
-import type { Datatype } from './datatypes.ts';
+import type { Datatype, NumbersByDatatype } from './datatypes.ts';
 
 /**
  * What a service's own `transform.mjs` gets and gives: `import type … from 'pilotlight/transform'`.
@@ -11,19 +11,9 @@ import type { Datatype } from './datatypes.ts';
  */
 
 /** Elements of a tensor in row-major order. BOOL holds 0 and 1; BYTES is a string for each element. */
-export interface TransformDataByDatatype {
+export interface TransformDataByDatatype extends NumbersByDatatype {
   BOOL: Uint8Array;
-  UINT8: Uint8Array;
-  UINT16: Uint16Array;
-  UINT32: Uint32Array;
-  UINT64: BigUint64Array;
-  INT8: Int8Array;
-  INT16: Int16Array;
-  INT32: Int32Array;
-  INT64: BigInt64Array;
   FP16: Float16Array;
-  FP32: Float32Array;
-  FP64: Float64Array;
   BYTES: string[];
 }
 

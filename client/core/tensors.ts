@@ -1,3 +1,4 @@
+import type { NumbersByDatatype } from '../../contracts/datatypes.ts';
 import {
   elementCount,
   type TensorWithValues,
@@ -7,19 +8,9 @@ import {
 } from './tensor-values.ts';
 
 /** The elements of a tensor in row-major order, by datatype. */
-export interface DataByDatatype {
+export interface DataByDatatype extends NumbersByDatatype {
   BOOL: readonly boolean[];
-  UINT8: Uint8Array;
-  UINT16: Uint16Array;
-  UINT32: Uint32Array;
-  UINT64: BigUint64Array;
-  INT8: Int8Array;
-  INT16: Int16Array;
-  INT32: Int32Array;
-  INT64: BigInt64Array;
   FP16: Float16Array;
-  FP32: Float32Array;
-  FP64: Float64Array;
   BYTES: readonly string[];
 }
 

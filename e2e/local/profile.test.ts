@@ -60,8 +60,7 @@ test('a person gets bars and the manifest, without codes in a pipe; a model that
   expect(out).toMatch(/^compiled .*█/m);
   expect(out).toMatch(/^ {2}batch 64 .*█/m);
   expect(out).toContain('kind: InferenceService');
-  // oxlint-disable-next-line no-control-regex
-  expect(out).not.toMatch(/\u001B/);
+  expect(out).not.toContain('\u001B');
   expect(await pilotlight(['profile', join(folder, 'nowhere.onnx')])).toMatchObject({
     code: 1,
     err: expect.stringContaining('does not exist'),

@@ -1,22 +1,12 @@
-import { DATATYPES, type Datatype } from '../../contracts/datatypes.ts';
+import { DATATYPES, type Datatype, type NumbersByDatatype } from '../../contracts/datatypes.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 
 export { DATATYPES, type Datatype };
 
 /** Elements of a tensor in row-major order. BOOL is one byte of 0 or 1, FP16 the bits of an IEEE half, BYTES a string an element. */
-interface DataByDatatype {
+interface DataByDatatype extends NumbersByDatatype {
   BOOL: Uint8Array;
-  UINT8: Uint8Array;
-  UINT16: Uint16Array;
-  UINT32: Uint32Array;
-  UINT64: BigUint64Array;
-  INT8: Int8Array;
-  INT16: Int16Array;
-  INT32: Int32Array;
-  INT64: BigInt64Array;
   FP16: Uint16Array;
-  FP32: Float32Array;
-  FP64: Float64Array;
   BYTES: string[];
 }
 

@@ -5,16 +5,9 @@ import { ModelNotFoundError } from './errors.ts';
 import { fetchFile } from './fetch-file.ts';
 import { fileIdentity } from './identity.ts';
 import { readSmall } from './read-small.ts';
+import type { ResolvedModel } from './remote-target.ts';
 import { retrying } from './retry.ts';
 import type { ModelSource, StorageLimits, StoredFile } from './storage-types.ts';
-
-/** A model at a store, as far as it is known before anything of it is fetched. */
-export interface ResolvedModel {
-  model: StoredFile;
-  find: (path: string) => Promise<StoredFile>;
-  /** Set when the caller, not the store, says what the files are. */
-  pinned: ModelIdentity | undefined;
-}
 
 /** A form beside a model at a store, brought into the cache of forms; undefined where there is none that fits. */
 export async function adoptRemote(

@@ -1,9 +1,9 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ModelIdentity } from '../../contracts/admin.ts';
 import type { CompiledWish } from './adopt-compiled.ts';
-import { adoptRemote, type ResolvedModel } from './adopt-remote.ts';
+import { adoptRemote } from './adopt-remote.ts';
 import {
   type Companion,
   companionsOf,
@@ -24,19 +24,10 @@ import { externalFilesOf, refuseShort, resolveExternal } from './external-files.
 import { ArrivingForm } from './external-form.ts';
 import type { ExternaliseOutcome } from './externalise-file.ts';
 import { fetchFile, sha256OfFile } from './fetch-file.ts';
-import {
-  checkIdentity,
-  entryKey,
-  fetchKey,
-  fileIdentity,
-  sameFile,
-  storedFile,
-  unversioned,
-} from './identity.ts';
+import { checkIdentity, entryKey, fetchKey, fileIdentity, sameFile } from './identity.ts';
 import { type LeasedModel, ModelCache } from './model-cache.ts';
-import { retrying } from './retry.ts';
+import { pinnedTarget, resolveTarget, type Target } from './remote-target.ts';
 import type { FetchProgress, ModelSource, StorageLimits, StoredFile } from './storage-types.ts';
-import { chooseModel, knownConfiguration } from './triton-folder.ts';
 
 export interface RemoteRequest {
   source: ModelSource;
@@ -72,14 +63,6 @@ export interface OpenedRemote {
   fetchedBytes: number;
   /** What became of the model's weights while it arrived; undefined when it didn't, or had none inside. */
   externalised: ExternaliseOutcome | undefined;
-}
-
-/** What is to be fetched: the model, and how to find what lies beside it. */
-interface Target extends ResolvedModel {
-  /** Whether a listing has shown such a file; true where nothing was listed. */
-  mayHold(path: string): boolean;
-  /** Triton's configuration of the model: fetched, kept and evicted with it. */
-  configuration: readonly FoundCompanion[];
 }
 
 /** A model from a store: from the cache where it is there, else fetched into it by just one process. */
@@ -158,53 +141,6 @@ async function byDigest(cache: ModelCache, sha256: string | undefined): Promise<
 /** Whether a configuration may lie beside the model: a web server has no folders that could be listed. */
 function mayBeFolder(uri: string): boolean {
   return !/^https?:/i.test(uri) && !/\.onnx$/i.test(uri);
-}
-
-function pinnedTarget(source: ModelSource, identity: ModelIdentity): Target {
-  const [first] = identity.files;
-  if (first === undefined) throw new ModelNotFoundError('the model identity names no file');
-  source.assume?.(first.path);
-  const find = async (path: string) => {
-    const file = identity.files.find((candidate) => candidate.path === path);
-    if (file === undefined) throw new ModelNotFoundError(`${path} is not part of the model's identity`);
-    return storedFile(file);
-  };
-  const configuration = knownConfiguration(companionsOf(identity));
-  return {
-    model: storedFile(first),
-    find,
-    pinned: identity,
-    mayHold: () => true,
-    configuration,
-  };
-}
-
-async function resolveTarget(request: RemoteRequest): Promise<Target> {
-  const { source, limits, signal } = request;
-  const retry = { attempts: limits.attempts, backoffMs: limits.backoffMs, signal };
-  const listing = await retrying(() => source.list(signal), retry);
-  const { single, files } = listing;
-  const known = new Map<string, StoredFile>();
-  const listed = new Map(files.map((file) => [file.path, file]));
-  const find = async (path: string) => {
-    const before = known.get(path);
-    if (before !== undefined) return before;
-    let file = listed.get(path);
-    if (file === undefined && !single) throw new ModelNotFoundError(`${source.label} holds no ${path}`);
-    // Some stores list objects without ETag and yet show a date when they are read.
-    if (file?.version === undefined && !(single && file !== undefined)) {
-      file = await retrying(() => source.stat(path, signal), retry);
-    }
-    if (file.version === undefined) file = { ...file, version: unversioned(randomUUID()) };
-    known.set(path, file);
-    return file;
-  };
-  const mayHold = (path: string): boolean => single || listed.has(path);
-  const { model, configuration } = await retrying(
-    () => chooseModel(source, listing, request.version, find, signal),
-    retry,
-  );
-  return { model: await find(model.path), find, pinned: undefined, mayHold, configuration };
 }
 
 class RemoteModel {

@@ -1,4 +1,5 @@
-import type { TransformParameters, TransformRequest, TransformResponse } from '../../contracts/transform.ts';
+import type { TransformRequest, TransformResponse } from '../../contracts/transform.ts';
+import type { TakenAnswer, TakenInputs } from '../core/hook-results.ts';
 import type { Tensor } from '../core/tensor.ts';
 
 /** What the main thread and the thread of a user's module say to each other. */
@@ -14,19 +15,7 @@ export type HookCall =
   | { readonly hook: 'postprocess'; readonly response: ResponseForHook };
 
 /** What a hook gave, looked through. */
-export type HookResult =
-  | { readonly kind: 'inputs'; readonly inputs: readonly Tensor[]; readonly state: unknown }
-  | {
-      readonly kind: 'outputs';
-      readonly outputs: readonly Tensor[];
-      readonly parameters: TransformParameters;
-    }
-  | {
-      readonly kind: 'body';
-      readonly body: Uint8Array;
-      readonly contentType: string;
-      readonly status: number;
-    };
+export type HookResult = TakenInputs | TakenAnswer;
 
 export type ToModule =
   | { kind: 'load'; name: string; source: string }
