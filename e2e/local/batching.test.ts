@@ -6,7 +6,7 @@ import { type GrpcClient, openGrpcClient } from '../../runtime/server/grpc/test-
 import { call, type Reply } from '../../runtime/server/test-client.ts';
 import { matMulChain } from '../models/onnx-models.ts';
 import { writeOnnxFile } from '../models/onnx-writer.ts';
-import { type RuntimeProcess, startRuntime } from './testing/runtime-process.ts';
+import { type RuntimeProcess, startRuntime, startTellingRuntime } from './testing/runtime-process.ts';
 
 /** A runtime that waits for eight rows, so that what is sent together is run together, on any machine. */
 const BATCH = 8;
@@ -96,7 +96,7 @@ test('the configuration says so, and metadata keeps the batch dimension', async 
 test('without being asked, a model that names its batch and gains is served in batches behind its first answer', async () => {
   const path = join(folder, 'wide.onnx');
   writeOnnxFile(path, matMulChain({ layers: 4, width: 1024 }));
-  const own = await startRuntime(path, join(folder, 'cache'));
+  const own = await startTellingRuntime(path, join(folder, 'cache'));
   try {
     const data = Array.from({ length: 1024 }, (_, index) => index / 1024);
     const body = JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 1024], data }] });
@@ -104,7 +104,10 @@ test('without being asked, a model that names its batch and gains is served in b
     const first = outputOf(await infer()).data;
     const maxBatchSize = async (): Promise<unknown> =>
       (await call(own.port, '/v2/models/wide/config')).json()['max_batch_size'];
-    await expect.poll(maxBatchSize, { timeout: 30_000 }).toBeGreaterThan(1);
+    // Its log gives the times that were measured, and what else kept it from being tried.
+    await expect.poll(() => own.said(), { timeout: 30_000 }).toMatch(/requests are run (together|one by one)/);
+    expect(own.said()).toContain('requests are run together');
+    expect(await maxBatchSize()).toBeGreaterThan(1);
     const replies = await Promise.all(Array.from({ length: 12 }, infer));
     for (const reply of replies) {
       expect(reply.status).toBe(200);

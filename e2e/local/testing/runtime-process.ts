@@ -12,7 +12,7 @@ export interface RuntimeProcess {
   readonly grpcPort: number;
   /** 0 without one. */
   readonly adminPort: number;
-  /** Its log so far, warnings and worse. */
+  /** Its log so far, warnings and worse, or more where it was asked to tell. */
   said(): string;
   /** SIGTERM, and the exit code. */
   stop(): Promise<number | null>;
@@ -29,6 +29,11 @@ export function startRuntime(
   ...more: string[]
 ): Promise<RuntimeProcess> {
   return start(['--model', modelPath, '--cache-dir', cacheDir, ...more], {});
+}
+
+/** The same with all that it logs in `said()`. */
+export function startTellingRuntime(modelPath: string, cacheDir: string): Promise<RuntimeProcess> {
+  return start(['--model', modelPath, '--cache-dir', cacheDir], { PILOTLIGHT_LOG_LEVEL: 'info' });
 }
 
 /** Starts `runtime/main.ts --standby` and waits until it listens. */
