@@ -105,7 +105,9 @@ test('without being asked, a model that names its batch and gains is served in b
     const maxBatchSize = async (): Promise<unknown> =>
       (await call(own.port, '/v2/models/wide/config')).json()['max_batch_size'];
     // Its log gives the times that were measured, and what else kept it from being tried.
-    await expect.poll(() => own.said(), { timeout: 30_000 }).toMatch(/requests are run (together|one by one)/);
+    await expect
+      .poll(() => own.said(), { timeout: 30_000 })
+      .toMatch(/requests are run (together|one by one)/);
     expect(own.said()).toContain('requests are run together');
     expect(await maxBatchSize()).toBeGreaterThan(1);
     const replies = await Promise.all(Array.from({ length: 12 }, infer));
