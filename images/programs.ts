@@ -1,3 +1,5 @@
+import { NODE_FLAGS } from '../process/node-flags.ts';
+
 /** A program of an image, and how its modules are compiled. */
 export interface CompiledProgram {
   /** Names below `starts` of what it loads, its threads included. */
@@ -36,9 +38,8 @@ export const controlImage: ImageProgram = {
   packages: [],
   bundledPackages: ['pino-pretty'],
   compiled: {
-    controller: { starts: ['controller'], packages: [], flags: [] },
-    // As in launch/pilotlight.ts.
-    activator: { starts: ['activator'], packages: [], flags: ['--max-semi-space-size=2'] },
+    controller: { starts: ['controller'], packages: [], flags: NODE_FLAGS.controller },
+    activator: { starts: ['activator'], packages: [], flags: NODE_FLAGS.activator },
   },
   writable: [],
 };
@@ -63,7 +64,9 @@ export const runtimeImage: ImageProgram = {
     'semver',
   ],
   bundledPackages: ['pino-pretty'],
-  compiled: { runtime: { starts: ['main', 'worker'], packages: ['onnxruntime-node'], flags: [] } },
+  compiled: {
+    runtime: { starts: ['main', 'worker'], packages: ['onnxruntime-node'], flags: NODE_FLAGS.runtime },
+  },
   writable: ['cache'],
 };
 

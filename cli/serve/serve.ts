@@ -7,17 +7,12 @@ import { compileCacheEnvironment } from '../../process/compile-cache.ts';
 import { freePort, tryPort } from '../../process/free-port.ts';
 import { holdLifeline, socketPath } from '../../process/lifeline.ts';
 import type { Logger } from '../../process/logger.ts';
+import { NODE_FLAGS } from '../../process/node-flags.ts';
 import { ChildProgram } from './child-program.ts';
 
 /** Both together stay below the 5 s within which everything has ended after SIGTERM. */
 const ACTIVATOR_STOP_MS = 2_200;
 const CONTROLLER_STOP_MS = 2_600;
-
-/**
- * Bodies pass through in pieces that die at once. With V8's own 16 MB of young generation some 60 MB of them lie
- * about before it looks.
- */
-const ACTIVATOR_HEAP = '--max-semi-space-size=2';
 
 export interface ServeOptions {
   /** Folder of manifests. */
@@ -116,7 +111,7 @@ export async function serve(options: ServeOptions): Promise<LocalPlatform> {
     logger: options.logger,
     logDescriptor,
     argv: (ports) => [
-      ACTIVATOR_HEAP,
+      ...NODE_FLAGS.activator,
       program('activator'),
       ...commandFlags({
         host: options.host,

@@ -1,12 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cluster } from './cluster.ts';
+import { run } from './command.ts';
 import { cacheFolder } from './folders.ts';
 import { RELEASE_NAMESPACE } from './install.ts';
 
 const OURS =
   'inferenceservices,standbypools,controllerrevisions,pods,services,endpointslices,leases,poddisruptionbudgets';
 const LOG_LINES = '--tail=20000';
+const KUBELET_LOG = ['journalctl', '--unit', 'kubelet', '--no-pager', '--lines', '5000'];
 
 /** Where what is known of failed cases goes, one folder for each. */
 export function dumpFolder(...inside: string[]): string {
@@ -25,6 +27,15 @@ export async function dump(cluster: Cluster, folder: string, namespace: string):
     return text;
   };
   await save('nodes.yaml', 'get', 'nodes', '--output', 'yaml');
+  // A case may be held up by what another one has left behind.
+  await save('all-pods.yaml', 'get', 'pods', '--all-namespaces', '--output', 'yaml');
+  await save('all-events.txt', 'get', 'events', '--all-namespaces', '--sort-by', '.lastTimestamp');
+  const nodes = await cluster.kubectl(['get', 'nodes', '--output', 'name']).catch(() => '');
+  for (const node of nodes.split('\n').flatMap((name) => name.split('/')[1] ?? [])) {
+    // kind's nodes are containers; of other clusters' nodes nothing can be had.
+    const kubelet = await run('docker', ['exec', node, ...KUBELET_LOG]).catch(String);
+    await writeFile(join(folder, `kubelet-${node}.log`), kubelet);
+  }
   for (const one of [RELEASE_NAMESPACE, namespace]) {
     const where = ['--namespace', one];
     await save(`${one}.txt`, 'get', `${OURS},events`, ...where, '--output', 'wide');

@@ -1,20 +1,20 @@
 import { writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { NODE_FLAGS } from '../../process/node-flags.ts';
 
 /**
- * The programs of the control image: `pilotlight NAME ARGUMENTS…`, each with the flags that its Node takes. A new
- * one is a line here, a file of its name beside this one, and a line in `programs.ts`.
+ * The programs of the control image: `pilotlight NAME ARGUMENTS…`. A new one is a line here, a file of its name
+ * beside this one, and a line in `programs.ts`.
  */
-const NODE_FLAGS: Readonly<Record<string, readonly string[]>> = {
-  controller: [],
-  // Bodies pass through in pieces that die at once; see the command line's `serve`.
-  activator: ['--max-semi-space-size=2'],
-};
+const programs = new Map<string, readonly string[]>([
+  ['controller', NODE_FLAGS.controller],
+  ['activator', NODE_FLAGS.activator],
+]);
 
 const [name = '', ...rest] = process.argv.slice(2);
-const flags = NODE_FLAGS[name];
+const flags = programs.get(name);
 if (flags === undefined || process.execve === undefined) {
-  const known = Object.keys(NODE_FLAGS).join(' or ');
+  const known = [...programs.keys()].join(' or ');
   writeSync(2, `pilotlight: expected ${known}, got '${name}'\n`);
   process.exit(2);
 }

@@ -22,7 +22,7 @@ import type { KubeClient } from './api/kube-client.ts';
 import { isKubeError } from './api/kube-error.ts';
 import { objectPath, RESOURCES } from './api/paths.ts';
 import { claimPatch, releasePatch } from './core/claim-patch.ts';
-import { createRefusal } from './core/create-refusal.ts';
+import { createRefusal, NAMESPACE_TERMINATING } from './core/create-refusal.ts';
 import { fitAmong } from './core/fit.ts';
 import type { Pod } from './core/kube-types.ts';
 import { LABELS } from './core/labels.ts';
@@ -317,6 +317,7 @@ export class KubePlatform implements Platform {
     } catch (error) {
       if (!isKubeError(error)) throw error;
       const { code, message, isPassing } = createRefusal(error);
+      if (code === NAMESPACE_TERMINATING) this.#letGo(namespace);
       throw new PlatformRefusal(code, message, { isPassing, cause: error });
     }
   }
@@ -398,6 +399,15 @@ export class KubePlatform implements Platform {
     }
     this.#network.serviceChanged(namespace, name);
     this.#pools.namespaceChanged(namespace);
+  }
+
+  #letGo(namespace: string): void {
+    this.#options.logger.info(
+      { namespace },
+      'the namespace is being deleted, nothing of it is served any more',
+    );
+    this.#services.letGo(namespace);
+    this.#pools.letGo(namespace);
   }
 
   #owner(uid: string): { namespace: string; name: string; uid: string } | undefined {

@@ -48,6 +48,8 @@ export class PoolSource {
   readonly #queue: WorkQueue;
   readonly #pools = new Map<string, StandbyPool>();
   readonly #refusals = new Map<string, PoolRefusal>();
+  /** By uid: those of namespaces that are being deleted. */
+  readonly #letGo = new Set<string>();
   #onSynced: () => void = () => undefined;
 
   constructor(options: PoolSourceOptions) {
@@ -73,6 +75,7 @@ export class PoolSource {
         options.onObject(objectKey(object));
       },
       onDelete: (object) => {
+        this.#letGo.delete(object.metadata?.uid ?? '');
         this.#deleted(object);
         options.onObject(objectKey(object));
       },
@@ -88,6 +91,16 @@ export class PoolSource {
       this.#reflector.start();
     });
     for (const namespace of this.#options.inhabited()) this.#queue.add(namespace);
+  }
+
+  /** The namespace is being deleted: its pools count as deleted from now on, as its services do. */
+  letGo(namespace: string): void {
+    for (const object of this.#reflector.store.values()) {
+      const { uid } = object.metadata ?? {};
+      if (object.metadata?.namespace !== namespace || uid === undefined) continue;
+      this.#letGo.add(uid);
+      this.#deleted(object);
+    }
   }
 
   async stop(): Promise<void> {
@@ -118,7 +131,7 @@ export class PoolSource {
   #changed(object: PoolObject, previous: PoolObject | undefined): void {
     const key = objectKey(object);
     const { namespace = '', uid, deletionTimestamp, generation } = object.metadata ?? {};
-    if (deletionTimestamp !== undefined) {
+    if (deletionTimestamp !== undefined || this.#letGo.has(uid ?? '')) {
       this.#deleted(object);
       return;
     }

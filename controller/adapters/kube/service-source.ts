@@ -48,6 +48,8 @@ export class ServiceSource {
   readonly #queue: WorkQueue;
   /** What the engine was last told, by `namespace/name`, so that a change of the status alone is none. */
   readonly #told = new Map<string, { uid: string; text: string }>();
+  /** By uid: those of namespaces that are being deleted. */
+  readonly #letGo = new Set<string>();
   #firstRound: Set<string> | undefined;
   #onFirstRoundOver: () => void = () => undefined;
 
@@ -70,7 +72,10 @@ export class ServiceSource {
       resource: RESOURCES.inferenceServices,
       namespaces,
       onChange: (object) => this.#changed(object),
-      onDelete: (object) => this.#deleted(object),
+      onDelete: (object) => {
+        this.#letGo.delete(object.metadata?.uid ?? '');
+        this.#deleted(object);
+      },
       onSynced: () => {
         this.#firstRound = new Set(this.#reflector.store.keys());
         for (const key of this.#told.keys()) this.#firstRound.delete(key);
@@ -99,13 +104,26 @@ export class ServiceSource {
     this.#queue.add(`${namespace}/${name}`);
   }
 
+  /**
+   * The namespace is being deleted, which nobody can take back: its services count as deleted from now on. Kubernetes
+   * ends all pods first and leaves everything else as it is until the last one is gone, which may take minutes.
+   */
+  letGo(namespace: string): void {
+    for (const object of this.#reflector.store.values()) {
+      const { uid } = object.metadata ?? {};
+      if (object.metadata?.namespace !== namespace || uid === undefined || this.#letGo.has(uid)) continue;
+      this.#letGo.add(uid);
+      this.#deleted(object);
+    }
+  }
+
   async stop(): Promise<void> {
     this.#reflector.stop();
     await this.#queue.stop();
   }
 
   #changed(object: ServiceObject): void {
-    if (object.metadata?.deletionTimestamp !== undefined) {
+    if (!this.#isThere(object)) {
       this.#deleted(object);
       return;
     }
@@ -122,15 +140,18 @@ export class ServiceSource {
     this.#passed(key);
   }
 
+  #isThere({ metadata }: ServiceObject): boolean {
+    return metadata?.deletionTimestamp === undefined && !this.#letGo.has(metadata?.uid ?? '');
+  }
+
   async #tell(key: string): Promise<void> {
     const object = this.#reflector.store.get(key);
-    const { uid, generation = 0, namespace = '', name = '', deletionTimestamp } = object?.metadata ?? {};
-    if (object === undefined || uid === undefined || deletionTimestamp !== undefined)
-      return this.#passed(key);
+    const { uid, generation = 0, namespace = '', name = '' } = object?.metadata ?? {};
+    if (object === undefined || uid === undefined || !this.#isThere(object)) return this.#passed(key);
     const outcome = await this.#resolve(object, uid, generation);
     // Another version, or none, may have come while the references were read; that one is told then.
-    const now = this.#reflector.store.get(key)?.metadata;
-    const isCurrent = now?.uid === uid && now.deletionTimestamp === undefined;
+    const now = this.#reflector.store.get(key);
+    const isCurrent = now?.metadata?.uid === uid && this.#isThere(now);
     const text = JSON.stringify(outcome);
     if (isCurrent && this.#told.get(key)?.text !== text) {
       this.#told.set(key, { uid, text });

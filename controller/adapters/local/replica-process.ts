@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { commandFlags } from '../../../process/command-flags.ts';
 import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
+import { NODE_FLAGS } from '../../../process/node-flags.ts';
 import { identify, stillRuns } from '../../../process/process-identity.ts';
 import type { ObservedReplica, ReplicaOrigin } from '../../ports.ts';
 import { readJson, type StateFolder, writeJson } from './state-folder.ts';
@@ -153,6 +154,7 @@ function programArguments(
   }
   const cache = { 'cache-dir': settings.cacheDir, 'cache-max-bytes': settings.cacheMaxBytes };
   return [
+    ...NODE_FLAGS.runtime,
     settings.runtimeProgram,
     '--standby',
     ...commandFlags({ ...common, port: 0, 'admin-port': 0, ...cache }),

@@ -2,6 +2,7 @@ import type { V1EndpointSlice, V1PodDisruptionBudget, V1Service } from '@kuberne
 import { expect, test } from 'vitest';
 import { objectPath, RESOURCES, type ResourceKind } from '../../../controller/adapters/kube/api/paths.ts';
 import type { KubeObject, Wire } from '../../../controller/adapters/kube/api/wire.ts';
+import type { InferenceServiceStatus } from '../../../crds/schema.ts';
 import { zeros } from '../../local/testing/marked-model.ts';
 import { condition, mark, onPlatform } from './testing/platform.ts';
 import { containerService, markedService } from './testing/services.ts';
@@ -138,18 +139,92 @@ test('a namespace can be deleted at any moment, with all that is in it', { timeo
   expect(typeof (await answer).status).toBe('number');
 });
 
+test('a namespace whose deletion takes long is left alone, and one of its name begins anew', {
+  timeout: 300_000,
+}, async () => {
+  const namespace = `${on.namespace}-slow`;
+  const inNamespace = (...rest: string[]): string[] => ['--namespace', namespace, ...rest];
+  const apply = (...manifests: object[]): Promise<string> =>
+    on.cluster.kubectl(
+      inNamespace('apply', '--filename', '-'),
+      manifests.map((manifest) => JSON.stringify(manifest)).join('\n---\n'),
+    );
+  const service = markedService('kept', 8, { predictor: { minReplicas: 1 } });
+  const kept = objectPath({ ...RESOURCES.inferenceServices, namespace, name: 'kept' });
+  const isReady = async (): Promise<boolean> => {
+    const found = await on.api.get<KubeObject & { status?: InferenceServiceStatus }>(kept);
+    return found?.status?.replicas?.ready === 1;
+  };
+  await on.createNamespace(namespace);
+  await apply(service, heldPod);
+  await on.until('its replica is ready', isReady, 120_000);
+
+  const refused = await refusedPods();
+  await on.cluster.kubectl(['delete', 'namespace', namespace, '--wait=false']);
+  await on.until('only the pod that is held is left', async () => {
+    const names = await on.cluster.kubectl(inNamespace('get', 'pods', '--output', 'name'));
+    return names.trim() === 'pod/held';
+  });
+  await on.until('no replica and no standby could be made', async () => (await refusedPods()) > refused);
+  // As long as two pauses after refusals.
+  const atFirst = await refusedPods();
+  const startedMs = performance.now();
+  await on.until('half a minute is over', async () => performance.now() - startedMs > 30_000);
+  expect(await refusedPods()).toBe(atFirst);
+
+  await on.cluster.kubectl(inNamespace('patch', 'pod', 'held', '--type=json', '--patch', LET_GO));
+  await on.cluster.kubectl(['delete', 'namespace', namespace, '--ignore-not-found', '--timeout=120s']);
+  await on.createNamespace(namespace);
+  await apply(service);
+  await on.until('its replica is ready again', isReady, 120_000);
+});
+
+/** Is never placed, and stays until its finalizer is taken away, as pods stay that a lost kubelet does not end. */
+const heldPod = {
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'held', finalizers: ['example.com/hold'] },
+  spec: {
+    nodeSelector: { 'example.com/nowhere': 'true' },
+    securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [
+      {
+        name: 'none',
+        image: 'registry.invalid/none:1',
+        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+      },
+    ],
+  },
+};
+const LET_GO = '[{"op":"remove","path":"/metadata/finalizers"}]';
+
+/** Requests that the API server has counted. */
+async function apiRequests(): Promise<{ label: (name: string) => string; count: number }[]> {
+  const text = await on.api.raw('/metrics', { timeoutMs: 30_000 });
+  return text.split('\n').flatMap((line) => {
+    const match = /^apiserver_request_total\{(.*)\} ([\d.e+]+)$/.exec(line);
+    if (match === null) return [];
+    const [, labels = '', count = '0'] = match;
+    const label = (name: string): string => new RegExp(`${name}="([^"]*)"`).exec(labels)?.[1] ?? '';
+    return [{ label, count: Number(count) }];
+  });
+}
+
+async function refusedPods(): Promise<number> {
+  const refused = (await apiRequests()).filter(
+    ({ label }) => label('verb') === 'POST' && label('resource') === 'pods' && label('code') === '403',
+  );
+  return refused.reduce((sum, { count }) => sum + count, 0);
+}
+
 /** Writes that the API server has counted from whoever runs the controller: all but Leases, Events and reviews. */
 async function writesByResource(): Promise<Map<string, number>> {
-  const text = await on.api.raw('/metrics', { timeoutMs: 30_000 });
   const writes = new Map<string, number>();
-  for (const line of text.split('\n')) {
-    const match = /^apiserver_request_total\{(.*)\} ([\d.e+]+)$/.exec(line);
-    const [, labels = '', count = '0'] = match ?? [];
-    const label = (name: string): string => new RegExp(`${name}="([^"]*)"`).exec(labels)?.[1] ?? '';
+  for (const { label, count } of await apiRequests()) {
     if (!['POST', 'PUT', 'PATCH', 'APPLY', 'DELETE'].includes(label('verb'))) continue;
     if (!OURS.has(label('resource'))) continue;
     const key = `${label('verb')} ${label('resource')}/${label('subresource')}`;
-    writes.set(key, (writes.get(key) ?? 0) + Number(count));
+    writes.set(key, (writes.get(key) ?? 0) + count);
   }
   return writes;
 }

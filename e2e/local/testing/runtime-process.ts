@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
+import { NODE_FLAGS } from '../../../process/node-flags.ts';
 
 const MAIN = fileURLToPath(new URL('../../../runtime/main.ts', import.meta.url));
 
@@ -44,11 +45,15 @@ export function startStandby(cacheDir: string, adminToken: string): Promise<Runt
 }
 
 async function start(more: string[], environment: Record<string, string>): Promise<RuntimeProcess> {
-  const child = spawn(process.execPath, [MAIN, '--port', '0', '--grpc-port', '0', ...more], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    // As the platform starts it: its sources come compiled.
-    env: { ...compileCacheEnvironment(), ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn', ...environment },
-  });
+  const child = spawn(
+    process.execPath,
+    [...NODE_FLAGS.runtime, MAIN, '--port', '0', '--grpc-port', '0', ...more],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // As the platform starts it: its sources come compiled.
+      env: { ...compileCacheEnvironment(), ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn', ...environment },
+    },
+  );
   const exited = once(child, 'exit');
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admin.ts';
 import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
+import { NODE_FLAGS } from '../../../process/node-flags.ts';
 import { type Called, call } from './http-call.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -29,7 +30,7 @@ export class TestProcess {
   stderr = '';
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(process.execPath, [RUNTIME_MAIN, ...args], {
+    this.child = spawn(process.execPath, [...NODE_FLAGS.runtime, RUNTIME_MAIN, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         // As the platform starts it: its sources come compiled.

@@ -15,12 +15,15 @@ export interface CreateRefusal {
   readonly isPassing: boolean;
 }
 
+/** The code where nothing can be created because the namespace is being deleted. */
+export const NAMESPACE_TERMINATING = 'NamespaceTerminating';
+
 /** Admission tells its cases apart in the text of a 403 alone. */
 const FORBIDDEN: readonly [pattern: RegExp, code: string, isPassing: boolean][] = [
   [/exceeded quota/i, 'ExceededQuota', true],
   // Quotas want each pod to say its amounts; a LimitRange or the manifest can.
   [/failed quota/i, 'FailedQuota', false],
-  [/is being terminated|is terminating/i, 'NamespaceTerminating', false],
+  [/is being terminated|is terminating/i, NAMESPACE_TERMINATING, false],
   [/violates PodSecurity/i, 'PodSecurity', false],
   [/(maximum|minimum) .*usage per|limit to request ratio/i, 'LimitRange', false],
   [/no PriorityClass with name/i, 'PriorityClassNotFound', false],
