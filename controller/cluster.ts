@@ -31,6 +31,8 @@ const LEASE = 'pilotlight-controller';
 const AUDIENCE = 'pilotlight';
 const ACTIVATOR_ACCOUNT = 'pilotlight-activator';
 const STOP_LIMIT_MS = 8_000;
+/** Events of a cold start are written behind its answer: a write takes CPU from it. */
+const EVENT_PAUSE_MS = 500;
 /** How long victims stay able to serve: the news has to go through activators and every node's kube-proxy. */
 const SPREAD_MS = 500;
 
@@ -129,6 +131,7 @@ interface LeadOptions {
 
 function lead({ options, logger, client, context, keys, epoch, counters }: LeadOptions): Controller {
   const events = createEventRecorder({
+    pauseMs: EVENT_PAUSE_MS,
     client,
     clock: systemClock,
     component: LEASE,

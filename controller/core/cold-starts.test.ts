@@ -123,6 +123,23 @@ test('a start that was called off leaves no record; one that is over stays', () 
   expect(log.list()).toHaveLength(1);
 });
 
+test('a start is awaited from its decision to its answer, as long as it is young and somebody waits', () => {
+  const log = new ColdStartLog();
+  begin(log, 'ahead', undefined);
+  expect(log.isAwaited('uid', 0)).toBe(false);
+  begin(log, 'x', 3);
+  expect(log.isAwaited('uid', 1_000)).toBe(true);
+  expect(log.isAwaited('uid', 1_001)).toBe(false);
+  expect(log.isAwaited('other', 0)).toBe(false);
+  log.routed('x', 1_029);
+  expect(log.isAwaited('uid', 1_000)).toBe(true);
+  answer(log, 'x', { queuedMs: 32, upstreamMs: 21, agoMs: 53 }, 1_050);
+  expect(log.isAwaited('uid', 0)).toBe(false);
+  begin(log, 'y', 3);
+  log.fail('y', 'model-invalid');
+  expect(log.isAwaited('uid', 0)).toBe(false);
+});
+
 test('the newest hundred are kept, newest first, and can be asked for by service', () => {
   const log = new ColdStartLog();
   for (let n = 0; n < MAX_COLD_STARTS + 5; n++) begin(log, `x${n}`, undefined);

@@ -135,6 +135,15 @@ export class ColdStartLog {
     return toRecord(start);
   }
 
+  /** Whether a request waits for a start of the service that was decided at `sinceMs` or later. */
+  isAwaited(serviceUid: string, sinceMs: number): boolean {
+    for (const { begin, outcome } of this.#starts.values()) {
+      if (begin.serviceUid !== serviceUid || begin.queuedForMs === undefined) continue;
+      if (begin.decidedAtMs >= sinceMs && (outcome === 'running' || outcome === 'ready')) return true;
+    }
+    return false;
+  }
+
   get(replica: string): ColdStart | undefined {
     const start = this.#starts.get(replica);
     return start && toRecord(start);

@@ -63,3 +63,23 @@ test('a cold start is told in one sentence when its request is answered', async 
   await bench.clock.advance(10_000);
   expect(sentences()).toHaveLength(1);
 });
+
+test('nothing is written of a start that somebody waits for until half a second is over, and then all in one', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  bench.world.apply(resolvedService('ocr'));
+  await bench.clock.settle();
+  const activator = new SimulatedActivator(bench);
+  await bench.clock.advance(100);
+  const written = (): number => bench.world.calls.filter((call) => call === 'writeStatus uid-ocr').length;
+  const before = written();
+  activator.request('uid-ocr');
+  await bench.clock.until(() => bench.world.events.some(({ reason }) => reason === 'ColdStart'), 400);
+  expect(written()).toBe(before);
+  await bench.clock.advance(500);
+  expect(written()).toBe(before + 1);
+  expect(bench.world.statuses.get('uid-ocr')).toMatchObject({
+    replicas: { ready: 1 },
+    lastColdStart: { phases: { answered: 90 } },
+  });
+});

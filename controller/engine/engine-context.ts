@@ -32,6 +32,8 @@ export interface EngineSettings {
   readonly refillDelayMs: number;
   /** How long a replica that has just become ready puts it off, while it answers its first request. */
   readonly refillQuietMs: number;
+  /** How long a start that somebody waits for puts off what is written about it: writing takes CPU from it. */
+  readonly statusPauseMs: number;
   /** Processes or pods that one service may have starting at once. */
   readonly maxStartsAtOnce: number;
   readonly tickMs: number;
@@ -49,6 +51,7 @@ export const DEFAULT_ENGINE_SETTINGS = {
   quarantineMs: 30_000,
   refillDelayMs: 5_000,
   refillQuietMs: 100,
+  statusPauseMs: 500,
   maxStartsAtOnce: 8,
   tickMs: 2_000,
   allowTransforms: [],

@@ -63,6 +63,14 @@ export function queueStatus(context: EngineContext, entry: ServiceEntry): void {
   const text = JSON.stringify(entry.status);
   if (text === entry.writtenStatus || entry.isStatusQueued) return;
   entry.isStatusQueued = true;
+  const { statusPauseMs } = context.settings;
+  const isAwaited = context.coldStarts.isAwaited(entry.uid, context.clock.nowMs() - statusPauseMs);
+  if (isAwaited) context.clock.after(statusPauseMs, () => writeStatus(context, entry));
+  else writeStatus(context, entry);
+}
+
+function writeStatus(context: EngineContext, entry: ServiceEntry): void {
+  if (context.isStopped) return;
   context.queue
     .run(entry.uid, async () => {
       entry.isStatusQueued = false;

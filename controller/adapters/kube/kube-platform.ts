@@ -1,4 +1,4 @@
-import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admin.ts';
+import type { RuntimeState, SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admin.ts';
 import { PilotlightError } from '../../../contracts/errors.ts';
 import { API_VERSION, KIND } from '../../../crds/inference-service.ts';
 import { formatQuantity } from '../../../crds/quantities.ts';
@@ -58,6 +58,11 @@ export interface KubePlatformOptions {
 
 /** A standby without a model has nothing to finish. */
 const STANDBY_GRACE_SECONDS = 1;
+/**
+ * A write to a pod is work for the API server, the kubelet and all who watch pods, on the cores on which the model is
+ * about to answer for the first time.
+ */
+const LABEL_DELAY_MS = 500;
 /** A runtime that is ended has been drained before, for as long as its requests may take. */
 const DRAINED_GRACE_SECONDS = 10;
 
@@ -141,6 +146,9 @@ export class KubePlatform implements Platform {
     // Pods after pools, so that each is known as current or not; both after the services that they belong to.
     await this.#pools.start();
     await this.#pods.start();
+    // Those whose claims an earlier leader has not lived to write down.
+    for (const { runtime, observed } of this.#pods.values())
+      if (runtime?.claim !== undefined && observed !== undefined) void this.#take(observed.id, runtime.claim);
     onEvent({ type: 'synced' });
   }
 
@@ -193,8 +201,6 @@ export class KubePlatform implements Platform {
     const admin = this.#pods.admin(id);
     const { claimId, epoch, revision, service } = request;
     const claim = { claimId, epoch, serviceUid: service.uid, revision };
-    // The write and the load side by side: who holds the pod is for others to see, the runtime decides.
-    void this.#take(id, request);
     const last = await admin.specialise(request, (event) => {
       if (event.event === 'claimed') this.#pods.update(id, { state: 'specialising', claim });
       else if (event.event === 'ready')
@@ -203,6 +209,8 @@ export class KubePlatform implements Platform {
         this.#pods.update(id, { state: 'failed', failure: { code: event.code, message: event.message } });
       onEvent(event);
     });
+    // Behind the first answer: the runtime decides who holds it, the pod's labels are for others to see.
+    if (last.event === 'ready') this.#options.clock.after(LABEL_DELAY_MS, () => void this.#take(id, claim));
     const wereRefused = last.event === 'failed' && last.code === 'model-forbidden';
     if (wereRefused) this.#services.readAgain(service.namespace, service.name);
     return last;
@@ -323,12 +331,17 @@ export class KubePlatform implements Platform {
   }
 
   /** Writes who holds the pod now. A pod that is another's by then is not ours to serve from. */
-  async #take(id: string, { service, revision }: SpecialiseRequest): Promise<void> {
-    const { pod, observed } = this.#pods.get(id);
-    if (observed?.origin !== 'standby') return;
-    const resolved = this.#byUid.get(service.uid);
-    const predictor = predictorOf(resolved);
-    const holder = { name: service.name, uid: service.uid, revision, ...predictor };
+  async #take(
+    id: string,
+    { claimId, serviceUid, revision }: NonNullable<RuntimeState['claim']>,
+  ): Promise<void> {
+    if (!this.#pods.has(id)) return;
+    const { pod, observed, runtime, isRemoving } = this.#pods.get(id);
+    const isStillHeld = runtime?.claim?.claimId === claimId && !isRemoving;
+    const service = this.#byUid.get(serviceUid);
+    const { name } = service?.metadata ?? {};
+    if (observed?.origin !== 'standby' || !isStillHeld || name === undefined) return;
+    const holder = { name, uid: serviceUid, revision, ...predictorOf(service) };
     try {
       await changeHolder(
         this.#options.client,
@@ -336,7 +349,7 @@ export class KubePlatform implements Platform {
         (now) => claimPatch(now, holder),
         (now) => {
           const held = now.metadata?.labels?.[LABELS.service];
-          return held === undefined || held === service.name;
+          return held === undefined || held === name;
         },
       );
     } catch (error) {

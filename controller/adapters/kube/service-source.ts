@@ -1,4 +1,5 @@
 import type { Problem } from '../../../crds/problems.ts';
+import { canonicalJson } from '../../../crds/revision-spec.ts';
 import { type InferenceService, parseInferenceService } from '../../../crds/schema.ts';
 import type { Logger } from '../../../process/logger.ts';
 import { type TransformNamespaces, transformProblem } from '../../core/user-code.ts';
@@ -71,7 +72,7 @@ export class ServiceSource {
       clock,
       resource: RESOURCES.inferenceServices,
       namespaces,
-      onChange: (object) => this.#changed(object),
+      onChange: (object, previous) => this.#changed(object, previous),
       onDelete: (object) => {
         this.#letGo.delete(object.metadata?.uid ?? '');
         this.#deleted(object);
@@ -122,13 +123,14 @@ export class ServiceSource {
     await this.#queue.stop();
   }
 
-  #changed(object: ServiceObject): void {
+  #changed(object: ServiceObject, previous: ServiceObject | undefined): void {
     if (!this.#isThere(object)) {
       this.#deleted(object);
       return;
     }
     this.#options.onObject(object, false);
-    this.#queue.add(objectKey(object));
+    // The status is our own word; what it is read for again by itself is in the queue already.
+    if (previous === undefined || isNews(object, previous)) this.#queue.add(objectKey(object));
   }
 
   #deleted(object: ServiceObject): void {
@@ -210,6 +212,15 @@ export class ServiceSource {
   #isFirstRoundOver(): void {
     if (this.#firstRound?.size === 0) this.#onFirstRoundOver();
   }
+}
+
+/** Whether more than the status has changed, and the version that each write gives. */
+function isNews(object: ServiceObject, previous: ServiceObject): boolean {
+  const told = ({ status: _status, metadata, ...rest }: ServiceObject): string => {
+    const { resourceVersion: _version, ...kept } = metadata ?? {};
+    return canonicalJson({ ...rest, metadata: kept });
+  };
+  return told(object) !== told(previous);
 }
 
 function lineOf({ path, message }: Pick<Problem, 'path' | 'message'>): string {

@@ -59,6 +59,24 @@ test('an event says all that kubectl describe shows', async () => {
   expect([...server.objects.keys()][0]).toMatch(/^team\/iris\.[0-9a-f]{16}$/);
 });
 
+test('with a pause, an event is written behind it, as of when it was recorded, and at the latest when all is to be written', async () => {
+  const slow = createEventRecorder({ client, clock, component: 'c', instance: 'pod-a', pauseMs: 2_000 });
+  slow.record(subject, ready);
+  await clock.advance(1_000);
+  slow.record(subject, { ...ready, message: 'Revision 2 is ready' });
+  await clock.advance(999);
+  expect(server.objects.size).toBe(0);
+  await clock.advance(1);
+  await slow.idle();
+  expect([...server.objects.values()]).toMatchObject([
+    { message: ready.message, lastTimestamp: '2027-01-15T08:00:00Z' },
+    { message: 'Revision 2 is ready', lastTimestamp: '2027-01-15T08:00:01Z' },
+  ]);
+  slow.record(subject, { ...ready, message: 'Revision 3 is ready' });
+  await slow.idle();
+  expect(server.objects.size).toBe(3);
+});
+
 test('the same sentence raises a count, another one, or one about another object, is an event of its own', async () => {
   recorder.record(subject, ready);
   recorder.record(subject, ready);

@@ -29,6 +29,8 @@ export interface EventRecorderOptions {
   /** E.g. `pilotlight-controller`, and the pod's name. */
   readonly component: string;
   readonly instance: string;
+  /** How long an event is kept before it is written: what it tells of is under way, and more urgent. Absent: not at all. */
+  readonly pauseMs?: number;
   /** An event that was not written: too many of the object (no error), or the API refused. */
   readonly onDropped?: (subject: EventSubject, text: EventText, error: unknown) => void;
 }
@@ -40,7 +42,7 @@ export interface EventRecorderOptions {
 export interface EventRecorder {
   /** Returns at once, never throws. */
   record(subject: EventSubject, text: EventText): void;
-  /** Resolves when all that was recorded so far is written or dropped. */
+  /** Writes what is kept yet. Resolves when all that was recorded so far is written or dropped. */
   idle(): Promise<void>;
 }
 
@@ -60,13 +62,19 @@ const MAX_MESSAGE_LENGTH = 1_024;
 const COMBINED = '(combined from similar events): ';
 
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
-  const { client, clock, component, instance, onDropped } = options;
+  const { client, clock, component, instance, pauseMs = 0, onDropped } = options;
   const series = new Map<string, Series>();
   // Apart for both types: what goes as it should must not keep a warning from being told.
   const budget = new EventBudget();
   const similar = new SimilarEvents();
+  const kept: (() => Promise<void>)[] = [];
   let pending = 0;
   let tail: Promise<void> = Promise.resolve();
+
+  /** One after the other: a count must not overtake the event that it counts. */
+  function writeKept(): void {
+    for (const writeOne of kept.splice(0)) tail = tail.then(writeOne);
+  }
 
   /** Counts the sentence, and makes it the youngest of those remembered. */
   function counted(key: string, subject: EventSubject, nowMs: number): Series {
@@ -149,10 +157,14 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         return;
       }
       pending += 1;
-      // One after the other: a count must not overtake the event that it counts.
-      tail = tail.then(() => writeOrDrop(subject, text, nowMs));
+      kept.push(() => writeOrDrop(subject, text, nowMs));
+      if (pauseMs === 0) writeKept();
+      else if (kept.length === 1) clock.after(pauseMs, writeKept);
     },
-    idle: () => tail,
+    idle: () => {
+      writeKept();
+      return tail;
+    },
   };
 }
 
