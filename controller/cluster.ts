@@ -32,7 +32,7 @@ const AUDIENCE = 'pilotlight';
 const ACTIVATOR_ACCOUNT = 'pilotlight-activator';
 const STOP_LIMIT_MS = 8_000;
 /** Events of a cold start are written behind its answer: a write takes CPU from it. */
-const EVENT_PAUSE_MS = 500;
+const EVENT_PAUSE_MS = 250;
 /** How long victims stay able to serve: the news has to go through activators and every node's kube-proxy. */
 const SPREAD_MS = 500;
 

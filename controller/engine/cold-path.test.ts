@@ -64,7 +64,7 @@ test('a cold start is told in one sentence when its request is answered', async 
   expect(sentences()).toHaveLength(1);
 });
 
-test('nothing is written of a start that somebody waits for until half a second is over, and then all in one', async () => {
+test('nothing is written of a start that somebody waits for until a quarter of a second is over, and then all in one', async () => {
   const bench = new EngineBench();
   await bench.warm();
   bench.world.apply(resolvedService('ocr'));
@@ -74,7 +74,7 @@ test('nothing is written of a start that somebody waits for until half a second 
   const written = (): number => bench.world.calls.filter((call) => call === 'writeStatus uid-ocr').length;
   const before = written();
   activator.request('uid-ocr');
-  await bench.clock.until(() => bench.world.events.some(({ reason }) => reason === 'ColdStart'), 400);
+  await bench.clock.until(() => bench.world.events.some(({ reason }) => reason === 'ColdStart'), 200);
   expect(written()).toBe(before);
   await bench.clock.advance(500);
   expect(written()).toBe(before + 1);

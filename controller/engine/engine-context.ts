@@ -51,7 +51,7 @@ export const DEFAULT_ENGINE_SETTINGS = {
   quarantineMs: 30_000,
   refillDelayMs: 5_000,
   refillQuietMs: 100,
-  statusPauseMs: 500,
+  statusPauseMs: 250,
   maxStartsAtOnce: 8,
   tickMs: 2_000,
   allowTransforms: [],

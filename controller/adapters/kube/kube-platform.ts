@@ -62,7 +62,8 @@ const STANDBY_GRACE_SECONDS = 1;
  * A write to a pod is work for the API server, the kubelet and all who watch pods, on the cores on which the model is
  * about to answer for the first time.
  */
-const LABEL_DELAY_MS = 500;
+const LABEL_DELAY_MS = 150;
+const LABEL_RETRY_MS = 5_000;
 /** A runtime that is ended has been drained before, for as long as its requests may take. */
 const DRAINED_GRACE_SECONDS = 10;
 
@@ -85,6 +86,7 @@ export class KubePlatform implements Platform {
   /** Names of replicas' pods that were given out, so that no incarnation is given twice while a pod is made. */
   readonly #named = new Map<string, { name: string; holdsSlot: boolean }[]>();
   #emit: (event: PlatformEvent) => void = () => undefined;
+  #isStopped = false;
 
   constructor(options: KubePlatformOptions) {
     this.#options = options;
@@ -307,6 +309,7 @@ export class KubePlatform implements Platform {
   }
 
   async stop(replicas: 'remove' | 'leave'): Promise<void> {
+    this.#isStopped = true;
     await Promise.all([this.#services.stop(), this.#pools.stop(), this.#network.stop()]);
     await Promise.all([this.#poolStatuses.stop(), this.#budgets.stop()]);
     this.#nodes.stop();
@@ -331,11 +334,9 @@ export class KubePlatform implements Platform {
   }
 
   /** Writes who holds the pod now. A pod that is another's by then is not ours to serve from. */
-  async #take(
-    id: string,
-    { claimId, serviceUid, revision }: NonNullable<RuntimeState['claim']>,
-  ): Promise<void> {
-    if (!this.#pods.has(id)) return;
+  async #take(id: string, claim: NonNullable<RuntimeState['claim']>): Promise<void> {
+    const { claimId, serviceUid, revision } = claim;
+    if (this.#isStopped || !this.#pods.has(id)) return;
     const { pod, observed, runtime, isRemoving } = this.#pods.get(id);
     const isStillHeld = runtime?.claim?.claimId === claimId && !isRemoving;
     const service = this.#byUid.get(serviceUid);
@@ -354,6 +355,11 @@ export class KubePlatform implements Platform {
       );
     } catch (error) {
       this.#options.onTrouble(error);
+      if (!isKubeError(error, 'conflict', 'not-found')) {
+        // It serves, and goes on while the API server is away.
+        this.#options.clock.after(LABEL_RETRY_MS, () => void this.#take(id, claim));
+        return;
+      }
       const message = `the pod could not be made the service's: ${error instanceof Error ? error.message : String(error)}`;
       this.#options.logger.warn({ replica: id, err: error }, 'a claimed pod could not be relabelled');
       if (this.#pods.has(id))

@@ -171,8 +171,7 @@ test('a container that ends at once: callers and the status are told in Kubernet
     message: expect.stringContaining(`Error: ${words}`),
   });
   expect(service.status?.modelStatus?.lastFailureInfo?.message).toContain(words);
-  const events = await on.kubectl('get', 'events', '--field-selector', 'involvedObject.name=broken');
-  expect(events).toContain('LoadFailed');
+  await on.waitForEvent('broken', 'LoadFailed');
   // Nothing is left of the tries, and a manifest that is mended serves.
   await on.waitForZero('broken');
   await on.apply(serverService('broken', 'http'));

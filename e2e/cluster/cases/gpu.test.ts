@@ -74,9 +74,9 @@ test('a model that asks for a GPU waits for a node that has one, says so, and st
 
   await offer(1);
   await on.until('it answers', async () => (await load.state()).answered > 0);
-  const [pod] = await on.pods('seeing');
-  expect(pod?.spec?.nodeName).toBe(node);
-  expect(pod?.spec?.containers[0]?.resources?.limits?.[DEVICE]).toBe('1');
+  const pod = await on.servingPod('seeing');
+  expect(pod.spec?.nodeName).toBe(node);
+  expect(pod.spec?.containers[0]?.resources?.limits?.[DEVICE]).toBe('1');
   await on.waitForService('seeing', 'is ready', (service) => condition(service, 'Ready').status === 'True');
   const result = await load.end();
   expect(result.failures).toEqual([]);

@@ -56,6 +56,7 @@ test(
         return answered >= ANSWERS_A_ROUND && bodies.every((counts) => Object.keys(counts).length > 0);
       });
       for (const name of pair) {
+        await on.servingPod(name);
         for (const pod of await on.pods(name)) {
           const podName = pod.metadata?.name ?? '';
           const before = served.get(podName) ?? [];

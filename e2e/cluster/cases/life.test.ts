@@ -19,14 +19,14 @@ test('a text recogniser in S3 answers from nothing, goes back to nothing, and an
   for (let start = 1; start <= 2; start += 1) {
     const answer = await on.call('ocr', '/v2/models/ocr/infer', request);
     expect(await textIn(answer)).toBe(EXPECTED_TEXT);
-    const [pod] = await on.pods('ocr');
-    expect(pod?.metadata?.ownerReferences).toMatchObject([
+    const pod = await on.servingPod('ocr');
+    expect(pod.metadata?.ownerReferences).toMatchObject([
       { kind: 'InferenceService', name: 'ocr', controller: true },
     ]);
     await on.waitForZero('ocr');
     await on.waitForService('ocr', 'says so', ({ status }) => status?.replicas?.ready === 0);
     // It is a standby again, or has made room for one that has the model as well.
-    const left = await on.get<Pod>(RESOURCES.pods, pod?.metadata?.name ?? '');
+    const left = await on.get<Pod>(RESOURCES.pods, pod.metadata?.name ?? '');
     if (left !== undefined && !isTerminating(left))
       expect(left.metadata?.ownerReferences).toMatchObject([{ kind: 'StandbyPool' }]);
   }
@@ -67,6 +67,7 @@ test('kubectl shows where a service is and how it is', async () => {
     replicas: '1',
     revision: 'shown-00001',
   });
+  await on.waitForEvent('shown', 'ColdStart');
   const described = await on.kubectl('describe', 'isvc', 'shown');
   expect(described).toMatch(/ColdStart/);
 });

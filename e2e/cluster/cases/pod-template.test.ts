@@ -60,9 +60,7 @@ const RESOURCES = {
 
 async function podOf(service: string): Promise<Pod> {
   await on.waitForService(service, 'has a replica', ({ status }) => status?.replicas?.ready === 1);
-  const [pod] = await on.pods(service);
-  if (pod === undefined) throw new Error(`${service} has no pod`);
-  return pod;
+  return on.servingPod(service);
 }
 
 function expectPodFields(pod: Pod, service: string): void {

@@ -63,9 +63,8 @@ async function readsText(name: string): Promise<void> {
 
 /** Which pool the pod comes from that serves; undefined for one of its own. */
 async function poolOf(name: string): Promise<string | undefined> {
-  const [pod] = await on.pods(name);
-  expect(pod).toBeDefined();
-  return pod?.metadata?.labels?.[LABELS.pool];
+  const pod = await on.servingPod(name);
+  return pod.metadata?.labels?.[LABELS.pool];
 }
 
 describe('a model from S3', () => {
@@ -229,7 +228,7 @@ describe('a model on a claim', () => {
     );
     expect(condition(service, 'StandbyFit').message).toContain('spec.predictor.model.storageUri');
     await readsText('claim');
-    const [pod] = await on.pods('claim');
+    const pod = await on.servingPod('claim');
     expect(pod?.metadata?.labels?.[LABELS.pool]).toBeUndefined();
     expect(pod?.spec?.containers[0]?.volumeMounts).toContainEqual(
       expect.objectContaining({ mountPath: '/mnt/claims/weights', readOnly: true }),

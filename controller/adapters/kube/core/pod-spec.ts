@@ -88,6 +88,9 @@ export function podSpec(input: PodSpecInput, { settings }: PodContext): PodSpec 
   const spec = {
     ...carried,
     restartPolicy: 'Never',
+    // Process 1 of a namespace of its own never gets a signal that it has no handler for: SIGTERM would be lost while
+    // Node starts, first or after a recycle, and the pod would live on for its whole grace period.
+    ...(input.isRuntime && { shareProcessNamespace: true }),
     containers: [input.isRuntime ? withDrain(container, graceSeconds) : container],
     automountServiceAccountToken:
       fields.automountServiceAccountToken ?? fields.serviceAccountName !== undefined,

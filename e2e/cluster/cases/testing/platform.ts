@@ -21,6 +21,8 @@ export type ServiceObject = KubeObject & { readonly status?: InferenceServiceSta
 
 /** Longest wait for anything that a case waits for, unless it says otherwise. */
 const DEADLINE_MS = 60_000;
+/** More than a controller puts off the labels of a pod that has just begun to serve. */
+const LABELS_LATE_MS = 400;
 
 /** After an outage of the API server kube-proxy backs off for up to a minute. */
 const ADDRESS_DEADLINE_MS = 120_000;
@@ -160,6 +162,20 @@ export class PlatformCase {
     return (await this.list<Pod>(RESOURCES.pods, selector)).filter((pod) => !isTerminating(pod));
   }
 
+  /** A pod that serves a service. It wears the service's labels only from shortly after the answer on. */
+  servingPod(service: string): Promise<Pod> {
+    return this.until(`a pod of ${service}`, async () => (await this.pods(service))[0]);
+  }
+
+  /** Resolves when an Event of this reason is told of a service. */
+  async waitForEvent(service: string, reason: string): Promise<void> {
+    await this.until(`${reason} is told of ${service}`, async () => {
+      const selector = `involvedObject.name=${service},reason=${reason}`;
+      const found = await this.kubectl('get', 'events', '--field-selector', selector, '--output', 'name');
+      return found.trim() !== '';
+    });
+  }
+
   waitForService(
     name: string,
     what: string,
@@ -195,12 +211,33 @@ export class PlatformCase {
 
   /** No pod is the service's any more. */
   async waitForZero(name: string, deadlineMs = DEADLINE_MS): Promise<void> {
-    await this.until(`${name} has no pod`, async () => (await this.pods(name)).length === 0, deadlineMs);
+    await this.#untilLasting(
+      `${name} has no pod`,
+      async () => (await this.pods(name)).length === 0,
+      deadlineMs,
+    );
+  }
+
+  /**
+   * Waits for what pods' labels say: for so long after a start's answer they say what was before it, so that it has to
+   * stay as it is for longer than that.
+   */
+  #untilLasting(what: string, look: () => Promise<boolean>, deadlineMs = DEADLINE_MS): Promise<true> {
+    let sinceMs = Number.POSITIVE_INFINITY;
+    return this.until(
+      what,
+      async () => {
+        if (!(await look())) sinceMs = Number.POSITIVE_INFINITY;
+        else sinceMs = Math.min(sinceMs, performance.now());
+        return performance.now() - sinceMs > LABELS_LATE_MS;
+      },
+      deadlineMs,
+    );
   }
 
   /** A standby of the namespace waits, so that a cold start needs no new pod. */
   async waitForStandby(count = 1): Promise<void> {
-    await this.until(`${count} standby pods wait`, async () => {
+    await this.#untilLasting(`${count} standby pods wait`, async () => {
       const pods = await this.pods();
       return pods.filter(isWaitingStandby).length >= count;
     });
