@@ -88,6 +88,20 @@ const labelsOrderSchema = z.object({
 });
 export type LabelsOrder = z.infer<typeof labelsOrderSchema>;
 
+/** What the model is to answer like, to be compared before it is ready. Shares from 0 to 1. */
+const parityOrderSchema = z.object({
+  against: z.string().min(1),
+  /** Requests of the protocol; made-up inputs when absent. */
+  samples: companionSchema.optional(),
+  /** Largest error of a float output, relative to its largest value. */
+  tolerance: z.number().min(0).max(1),
+  /** Least share of rows whose largest score stands at the same place. */
+  agreement: z.number().min(0).max(1).optional(),
+  /** It was compared before: the samples come along with the model as they did then, and are not used. */
+  isPassed: z.boolean(),
+});
+export type ParityOrder = z.infer<typeof parityOrderSchema>;
+
 export const specialiseRequestSchema = z.object({
   claimId: z.string().min(1),
   /** Grows with each change of leadership (a restarted local controller counts as one). */
@@ -110,6 +124,7 @@ export const specialiseRequestSchema = z.object({
     image: imageInputSchema.optional(),
     /** Scores are answered as names of classes. */
     labels: labelsOrderSchema.optional(),
+    parity: parityOrderSchema.optional(),
   }),
   serving: z.object({
     /** Requests at once; absent: what the runtime's instances take. */
@@ -147,7 +162,13 @@ export const specialiseEventSchema = z.discriminatedUnion('event', [
   }),
   z.object({ event: z.literal('created'), elapsedMs: z.number() }),
   z.object({ event: z.literal('warmed'), elapsedMs: z.number() }),
-  z.object({ event: z.literal('ready'), elapsedMs: z.number(), capacity: z.number().int().positive() }),
+  z.object({
+    event: z.literal('ready'),
+    elapsedMs: z.number(),
+    capacity: z.number().int().positive(),
+    /** How far it is from the model that it was compared with, in a sentence. */
+    parity: z.string().optional(),
+  }),
   z.object({ event: z.literal('failed'), elapsedMs: z.number(), code: errorCodeSchema, message: z.string() }),
 ]);
 export type SpecialiseEvent = z.infer<typeof specialiseEventSchema>;

@@ -49,6 +49,7 @@ export const ERROR_STATUS = {
   'model-changed': 503,
   'model-load-timeout': 503,
   'model-invalid': 503,
+  'model-parity': 503,
   'execution-provider-unavailable': 503,
   'cache-full': 503,
   'cache-not-writable': 503,

@@ -264,13 +264,22 @@ function asRecord(value: unknown): Record<string, unknown> {
 /** `file:models/m.onnx` is relative to the manifest, so that a folder of manifests and models can be moved. */
 function withAbsoluteFileUri(service: InferenceService, file: string): InferenceService {
   const { model } = service.spec.predictor;
-  const path = /^file:(?!\/\/)(.+)$/i.exec(model?.storageUri ?? '')?.[1];
-  if (model === undefined || path === undefined) return service;
-  const storageUri = pathToFileURL(resolve(dirname(file), path)).href;
+  if (model === undefined) return service;
+  const { storageUri, parity } = model;
+  const absolute = {
+    ...model,
+    ...(storageUri !== undefined && { storageUri: absoluteFileUri(storageUri, file) }),
+    ...(parity !== undefined && { parity: { ...parity, against: absoluteFileUri(parity.against, file) } }),
+  };
   return {
     ...service,
-    spec: { ...service.spec, predictor: { ...service.spec.predictor, model: { ...model, storageUri } } },
+    spec: { ...service.spec, predictor: { ...service.spec.predictor, model: absolute } },
   };
+}
+
+function absoluteFileUri(uri: string, file: string): string {
+  const path = /^file:(?!\/\/)(.+)$/i.exec(uri)?.[1];
+  return path === undefined ? uri : pathToFileURL(resolve(dirname(file), path)).href;
 }
 
 function tooLarge(): string {

@@ -3,6 +3,7 @@ import { claimOf } from './claims.ts';
 import { executionShape } from './execution.ts';
 import { fields, optional, refuse, refused, text, unsupported } from './fields.ts';
 import { imageSchema, labelsSchema } from './image-fields.ts';
+import { paritySchema } from './parity.ts';
 import { processShape } from './pod-fields.ts';
 import { parseRuntimeArguments } from './runtime-arguments.ts';
 import { storeOf } from './storage-access.ts';
@@ -139,6 +140,28 @@ const modelShape = {
   transform: optional(transformSchema),
   imageInput: optional(imageSchema),
   labels: optional(labelsSchema),
+  parity: optional(
+    paritySchema(
+      storageUri
+        .superRefine((uri, context) => {
+          if (claimOf(uri) === undefined) return;
+          refuse(context, {
+            refusal: 'not-supported-yet',
+            value: 'pvc:',
+            instead: 'file:, http:, https:, s3:, gs: and abfss: are',
+          });
+        })
+        .meta({
+          'x-kubernetes-validations': [
+            ...STORAGE_URI_RULES,
+            {
+              rule: "!self.matches('^(?i)pvc:')",
+              message: 'not supported yet: pvc: here; copy the model to a store',
+            },
+          ],
+        }),
+    ),
+  ),
   ...executionShape,
   ...processShape,
   image: unsupported('string'),

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type CompareResult, compareResultSchema } from '../../contracts/model-tools.ts';
-import { judge, PARITY_HEAD, parityRow, type Tolerance, type Verdict } from '../core/parity-report.ts';
+import { judge, type Tolerance, type Verdict } from '../../contracts/parity-verdict.ts';
+import { PARITY_HEAD, parityRow } from '../core/parity-report.ts';
 import { plainTable } from '../core/plain-table.ts';
 import { plural } from '../core/units.ts';
 import { EXIT } from '../failure.ts';

@@ -44,7 +44,7 @@ export function serviceSettings({ service, modelUri }: ResolvedService): Service
     modelUri,
     origin: model === undefined ? 'container' : 'runtime',
     canaryPercent: predictor.canaryTrafficPercent,
-    initialScale: scaling.initialScale,
+    initialScale: initialScaleOf(predictor),
     maxReplicas: predictor.maxReplicas,
     startTimeoutMs: scaling.startTimeoutMs,
     requestTimeoutMs: predictor.timeoutMs,
@@ -54,6 +54,11 @@ export function serviceSettings({ service, modelUri }: ResolvedService): Service
     stopped: isStopped ? `${metadata.name} is stopped by its annotation ${STOP_ANNOTATION}` : undefined,
     runtime,
   };
+}
+
+/** A model that is to be compared with another one is started once before it gets traffic, whatever was asked for. */
+function initialScaleOf({ scaling, model }: ResolvedService['service']['spec']['predictor']): number {
+  return model?.parity === undefined ? scaling.initialScale : Math.max(1, scaling.initialScale);
 }
 
 /**
@@ -83,7 +88,7 @@ export function autoscalerSettings(
     scaleToZeroRetentionMs: scaling.scaleToZeroRetentionMs,
     keepAliveMs: scaling.keepAliveMs,
     scaleDownDelayMs: scaling.scaleDownDelayMs,
-    initialScale: scaling.initialScale,
+    initialScale: initialScaleOf(predictor),
     activationScale: scaling.activationScale,
     minReplicas: predictor.minReplicas,
     maxReplicas: predictor.maxReplicas,

@@ -29,6 +29,7 @@ const LASTING = new Set([
   'model-layout',
   'model-load-timeout',
   'model-invalid',
+  'model-parity',
   'execution-provider-unavailable',
   'transform-invalid',
   'transform-forbidden',

@@ -1,7 +1,13 @@
-import type { SpecialiseEvent, SpecialiseRequest, TransformOrder } from '../../contracts/admin.ts';
+import type {
+  ParityOrder,
+  SpecialiseEvent,
+  SpecialiseRequest,
+  TransformOrder,
+} from '../../contracts/admin.ts';
 import type { ColdStart } from '../../contracts/cold-start.ts';
 import { PilotlightError, toPilotlightError } from '../../contracts/errors.ts';
 import { executionOf } from '../../crds/execution.ts';
+import type { ParitySpec } from '../../crds/parity.ts';
 import type { TransformSpec } from '../../crds/transform.ts';
 import { coldStartSentence } from '../core/cold-starts.ts';
 import { demandKey } from '../core/demand.ts';
@@ -106,7 +112,7 @@ export function specialiseRequest(
   const { resolved, identity } = revision;
   const own = serviceSettings(resolved);
   const { containerConcurrency, batcher, model } = resolved.service.spec.predictor;
-  const { transform, imageInput, labels } = model ?? {};
+  const { transform, imageInput, labels, parity } = model ?? {};
   const execution = model && executionOf(model);
   const { instances, threadsPerInstance, sha256 } = own.runtime;
   const access = accessTo(resolved, entry.resolved);
@@ -124,6 +130,7 @@ export function specialiseRequest(
       ...(transform !== undefined && { transform: transformOrder(transform) }),
       ...(imageInput !== undefined && { image: imageInput }),
       ...(labels !== undefined && { labels: { ...labels, file: { path: labels.file } } }),
+      ...(parity !== undefined && { parity: parityOrder(parity, revision) }),
     },
     serving: {
       ...(containerConcurrency > 0 && { containerConcurrency }),
@@ -138,6 +145,20 @@ export function specialiseRequest(
     startTimeoutMs: entry.settings.startTimeoutMs,
     warmUp: isDemanded ? 'request' : 'run',
     stats: { url: settings.statsUrl(), token: claimToken(settings.tokenSecret, claimId) },
+  };
+}
+
+/** What was loaded once and is the same by its identity was compared then. */
+function parityOrder(
+  { against, samples, tolerancePercent, agreementPercent }: ParitySpec,
+  { everReady, identity }: StoredRevision,
+): ParityOrder {
+  return {
+    against,
+    ...(samples !== undefined && { samples: { path: samples } }),
+    tolerance: tolerancePercent / 100,
+    ...(agreementPercent !== undefined && { agreement: agreementPercent / 100 }),
+    isPassed: everReady && identity !== undefined,
   };
 }
 
@@ -166,6 +187,10 @@ function onProgress(
   if (record?.claimId !== claimId || record.phase !== 'claiming') return;
   context.coldStarts.event(id, event, context.clock.nowMs());
   if (event.event === 'ready') {
+    if (event.parity !== undefined) {
+      const message = `${record.owner?.revision ?? ''}: ${event.parity}`;
+      context.platform.recordEvent(entry.uid, { type: 'Normal', reason: 'ParityVerified', message });
+    }
     ready(context, entry, record, event.capacity);
   } else if (event.event === 'failed') {
     failed(context, entry, id, claimId, { ...event, isRuntimeAlive: true });

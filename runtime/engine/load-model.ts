@@ -6,6 +6,7 @@ import type { ModelSignature } from '../core/model-signature.ts';
 import type { LoadedModel } from '../ports.ts';
 import type { RunFacts } from './batch-run.ts';
 import { BatchTrial, rememberedBatchSize, type TrialVerdict } from './batch-trial.ts';
+import type { Comparable } from './compare-sessions.ts';
 import { ExecutionBook } from './execution-counts.ts';
 import { createAccelerated, createFirst, needOf } from './first-session.ts';
 import { InstancePool } from './instance-pool.ts';
@@ -44,6 +45,8 @@ export interface LoadModelOptions {
   /** Run on samples, or once on made-up input, before the model is handed out. */
   warmUp: boolean;
   warmUpSamples?: WarmUp['samples'];
+  /** Has its say before the model is handed out; throws for one that is not to serve. */
+  prove?: ((candidate: Comparable) => Promise<void>) | undefined;
   limits: ProcessLimits;
   reserve: WorkerReserve;
   /** Aborted when the time to start is over or the load is no longer wanted. */
@@ -140,6 +143,9 @@ export async function loadModel(options: LoadModelOptions): Promise<ModelHandle>
     if (options.warmUp) {
       const warming = warmUp(first, plain, { samples: options.warmUpSamples, signal, observer });
       await unlessAborted(warming, signal);
+    }
+    if (options.prove !== undefined) {
+      await unlessAborted(options.prove({ instance: first, signature: whole }), signal);
     }
     const settling =
       forms === undefined || made.isAccelerated

@@ -1,6 +1,7 @@
 import type { SpecialiseEvent } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import { planThreads } from '../core/threads.ts';
+import type { Comparable } from '../engine/compare-sessions.ts';
 import type { LoadObserver, ModelHandle } from '../engine/load-model.ts';
 import type { ProcessLimits } from '../engine/process-limits.ts';
 import { unlessAborted } from '../engine/unless-aborted.ts';
@@ -40,10 +41,11 @@ export interface BringUpContext {
 export async function bringUp(
   order: LoadOrder,
   context: BringUpContext,
-): Promise<{ model: ModelHandle; files: LoadedFiles }> {
+): Promise<{ model: ModelHandle; files: LoadedFiles; parity: string | undefined }> {
   const { signal: controller, observer } = context;
   const { signal } = controller;
   let phase: LoadPhase = 'fetched';
+  let parity: string | undefined;
   const timer = setTimeout(
     () => {
       controller.abort(
@@ -70,6 +72,7 @@ export async function bringUp(
     });
     phase = 'created';
     // Beside the session: they may take their time.
+    const proving = parityGate(order, opened, context, signal);
     const around = startSurroundings(order, opened, context, signal);
     const model = await loadOrEnd(around, {
       name: order.name,
@@ -91,6 +94,12 @@ export async function bringUp(
       kept: source.kept,
       start: start.point,
       signal,
+      prove:
+        proving &&
+        (async (candidate) => {
+          phase = 'parity';
+          parity = await proving(candidate);
+        }),
       observer: {
         ...observer,
         created: (createMs) => {
@@ -108,10 +117,25 @@ export async function bringUp(
           () => source.release(),
         ),
     };
-    return { model, files };
+    return { model, files, parity };
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Undefined for a model that is to answer like no other, or was found to. What it takes is loaded by those that do. */
+function parityGate(
+  order: LoadOrder,
+  { companions }: Pick<OpenedModel, 'companions'>,
+  { cacheDir, limits }: BringUpContext,
+  signal: AbortSignal,
+): ((candidate: Comparable) => Promise<string>) | undefined {
+  const { parity } = order;
+  if (parity === undefined || parity.isPassed) return undefined;
+  return async (candidate) => {
+    const { passParityGate } = await import('./parity-gate.ts');
+    return passParityGate(candidate, parity, { order, companions, cacheDir, limits, signal });
+  };
 }
 
 async function releaseBoth(one: () => Promise<void>, other: () => Promise<void>): Promise<void> {

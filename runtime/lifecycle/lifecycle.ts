@@ -282,7 +282,7 @@ export class Lifecycle implements Engine {
       metrics.event(event);
     };
     try {
-      const { model, files } = await bringUp(order, {
+      const { model, files, parity } = await bringUp(order, {
         ...this.#options,
         signal: held.abort,
         elapsedMs,
@@ -309,11 +309,9 @@ export class Lifecycle implements Engine {
       }
       this.#phase = { phase: 'ready', model, claim: held.claim };
       metrics.model = model;
-      tell({ event: 'ready', elapsedMs: elapsedMs(), capacity: model.capacity });
-      logger.info(
-        { model: order.name, elapsedMs: elapsedMs(), sizeBytes: model.sizeBytes, capacity: model.capacity },
-        'model ready',
-      );
+      const { capacity, sizeBytes } = model;
+      tell({ event: 'ready', elapsedMs: elapsedMs(), capacity, ...(parity !== undefined && { parity }) });
+      logger.info({ model: order.name, elapsedMs: elapsedMs(), sizeBytes, capacity, parity }, 'model ready');
       return true;
     } catch (thrown) {
       const error = toPilotlightError(thrown);

@@ -2,6 +2,7 @@ import type {
   ExecutionOrder,
   LabelsOrder,
   ModelIdentity,
+  ParityOrder,
   SpecialiseRequest,
   TransformOrder,
 } from '../../contracts/admin.ts';
@@ -19,6 +20,8 @@ export interface LoadOrder {
   transform?: TransformOrder | undefined;
   image?: ImageInput | undefined;
   labels?: LabelsOrder | undefined;
+  /** What it is to answer like. */
+  parity?: ParityOrder | undefined;
   instances?: number | undefined;
   threadsPerInstance?: number | undefined;
   /** The CPU when absent. */
@@ -38,12 +41,13 @@ export function orderOf({ model, serving, startTimeoutMs, warmUp }: SpecialiseRe
 }
 
 /** Phases in which a load can hang, in the words of `COLD_START_PHASES`, with what is going on then. */
-export type LoadPhase = 'fetched' | 'created' | 'warmed' | 'module';
+export type LoadPhase = 'fetched' | 'created' | 'warmed' | 'parity' | 'module';
 
 const DOING: Readonly<Record<LoadPhase, string>> = {
   fetched: 'while its files were being fetched',
   created: 'while ONNX Runtime created the session',
   warmed: 'during the warm-up run',
+  parity: 'while it was compared with the model that it is to answer like',
   module: 'while what stands around the model was loaded: its transform module, the reader of images',
 };
 

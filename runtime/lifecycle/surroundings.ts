@@ -19,10 +19,11 @@ export interface Surroundings {
 }
 
 /** Files that an order names beside its model. */
-export function companionsOf({ transform, labels }: LoadOrder): Companion[] {
+export function companionsOf({ transform, labels, parity }: LoadOrder): Companion[] {
   return [
     ...(transform === undefined ? [] : [transform.module]),
     ...(labels === undefined ? [] : [labels.file]),
+    ...(parity?.samples === undefined ? [] : [parity.samples]),
   ];
 }
 

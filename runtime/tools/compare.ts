@@ -1,20 +1,14 @@
 import { open, readFile } from 'node:fs/promises';
-import { PilotlightError } from '../../contracts/errors.ts';
 import type { CompareResult, CompareToolJob, StoredSample } from '../../contracts/model-tools.ts';
 import { defaultCacheDir } from '../cache-dir.ts';
-import { madeUpInputs } from '../core/made-up-inputs.ts';
-import { inputSignature, type ModelSignature, showNames, validateInputs } from '../core/model-signature.ts';
+import { type ModelSignature, showNames } from '../core/model-signature.ts';
 import { decodeInferRequest } from '../core/oip-json.ts';
-import { ParityTally } from '../core/parity.ts';
 import { elementSizeBytes, parseDatatype, type Tensor, viewOf } from '../core/tensor.ts';
-import { warmUpInputs } from '../engine/warm-up-input.ts';
+import { compareSessions, type Sample } from '../engine/compare-sessions.ts';
+import { openSession } from '../engine/open-session.ts';
 import { type OpenedModel, openModel } from '../storage/open-model.ts';
 import { redactUri, uriFromArgument } from '../storage/uri.ts';
 import type { ToolVoice } from './main.ts';
-import { openSession, type ToolSession } from './open-session.ts';
-
-/** Of generated inputs: enough to see a model that is wrong, and no proof that one is right. */
-const GENERATED_SAMPLES = 8;
 
 /**
  * Runs two models on the same samples and tells what their outputs differ by.
@@ -32,7 +26,11 @@ export async function compare(
     voice.progress('creating sessions');
     const [left, right] = [await openSession(original, 1), await openSession(candidate, 1)];
     try {
-      return await compareSessions(left, right, job.samples, voice, signal);
+      return await compareSessions(left, right, {
+        samples: job.samples.map(sampleOf),
+        signal,
+        onProgress: (share) => voice.progress('comparing', share),
+      });
     } finally {
       await Promise.all([left.instance.retire(), right.instance.retire()]);
     }
@@ -58,95 +56,15 @@ async function opened(
   });
 }
 
-async function compareSessions(
-  left: ToolSession,
-  right: ToolSession,
-  samples: readonly StoredSample[],
-  voice: ToolVoice,
-  signal: AbortSignal,
-): Promise<CompareResult> {
-  refuseOtherInputs(left.signature, right.signature);
-  const tally = new ParityTally();
-  const isGenerated = samples.length === 0;
-  const count = isGenerated ? GENERATED_SAMPLES : samples.length;
-  const shapes = isGenerated ? generatedShapes(left.signature) : [];
-  for (let index = 0; index < count; index += 1) {
-    signal.throwIfAborted();
-    const sample = samples[index];
-    const name = sample?.name ?? `generated input ${index + 1}`;
-    voice.progress('comparing', index / count);
-    const inputs =
-      sample === undefined ? madeUpInputs(shapes, index + 1) : await readSample(sample, left.signature);
-    const expected = await outputsOf(left, inputs, `the original, on ${name}`);
-    tally.add(name, expected, await outputsOf(right, inputs, `the candidate, on ${name}`));
-  }
-  return { samples: count, isGenerated, outputs: tally.outputs() };
-}
-
-function generatedShapes(signature: ModelSignature): Tensor[] {
-  const shapes = warmUpInputs(signature);
-  if (shapes !== undefined) return shapes;
-  throw new PilotlightError(
-    'invalid-request',
-    'the shapes of its inputs are too large to make up: give stored samples (--samples)',
-  );
-}
-
-function refuseOtherInputs(original: ModelSignature, candidate: ModelSignature): void {
-  const names = (signature: ModelSignature): string =>
-    showNames([...signature.inputs].sort((a, b) => (a.name < b.name ? -1 : 1)));
-  if (names(original) === names(candidate)) return;
-  throw new PilotlightError(
-    'model-invalid',
-    `the two models can't be compared: the original takes ${names(original)}, the candidate ${names(candidate)}`,
-  );
-}
-
-/** Runs take their inputs' memory, so each gets a copy, in the precision that the model wants. */
-async function outputsOf(
-  { instance, signature }: ToolSession,
-  inputs: readonly Tensor[],
-  what: string,
-): Promise<readonly Tensor[]> {
-  const own = inputs.map((tensor) => inPrecisionOf(signature, tensor));
-  try {
-    return (await instance.run(own, undefined)).outputs;
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new PilotlightError('inference-failed', `${what}: ${message}`, { cause: error });
-  }
-}
-
-function inPrecisionOf(signature: ModelSignature, tensor: Tensor): Tensor {
-  const { datatype } = inputSignature(signature, tensor.name);
-  const { data } = tensor;
-  if (Array.isArray(data)) return tensor;
-  if (datatype === 'FP16' && tensor.datatype === 'FP32') {
-    return { ...tensor, datatype, data: new Uint16Array(Float16Array.from(data as Float32Array).buffer) };
-  }
-  if (datatype === 'FP32' && tensor.datatype === 'FP16') {
-    const bits = (data as Uint16Array).slice();
-    return { ...tensor, datatype, data: Float32Array.from(new Float16Array(bits.buffer)) };
-  }
-  return { ...tensor, data: data.slice() };
-}
-
-/** @throws PilotlightError that names the sample */
-async function readSample(sample: StoredSample, signature: ModelSignature): Promise<Tensor[]> {
-  try {
-    const tensors =
-      sample.kind === 'request'
-        ? decodeInferRequest(await readFile(sample.path)).inputs
-        : await Promise.all(sample.tensors.map((tensor) => readTensor(tensor, signature)));
-    const fitting = tensors.map((tensor) =>
-      signature.inputs.some(({ name }) => name === tensor.name) ? inPrecisionOf(signature, tensor) : tensor,
-    );
-    validateInputs(signature, fitting);
-    return fitting;
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new PilotlightError('invalid-request', `sample ${sample.name}: ${message}`, { cause: error });
-  }
+/** A sample as it lies on the disk. */
+function sampleOf(stored: StoredSample): Sample {
+  return {
+    name: stored.name,
+    read: async (signature) =>
+      stored.kind === 'request'
+        ? decodeInferRequest(await readFile(stored.path)).inputs
+        : Promise.all(stored.tensors.map((tensor) => readTensor(tensor, signature))),
+  };
 }
 
 async function readTensor(

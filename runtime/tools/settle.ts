@@ -1,7 +1,7 @@
 import type { SettledModel, SettleJob } from '../../contracts/model-tools.ts';
 import { isVariable, type ModelSignature } from '../core/model-signature.ts';
+import { openSession } from '../engine/open-session.ts';
 import { processLimits } from '../engine/process-limits.ts';
-import { openSession } from './open-session.ts';
 import { openWithForms } from './opened-model.ts';
 import { settleForm } from './settle-form.ts';
 

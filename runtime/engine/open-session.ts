@@ -1,10 +1,10 @@
 import type { ModelSignature } from '../core/model-signature.ts';
-import { Instance } from '../engine/instance.ts';
-import { quickPlan, type SessionPlan, settledPlan } from '../engine/session-options.ts';
-import { signatureOf } from '../engine/signature.ts';
 import type { OpenedModel } from '../storage/open-model.ts';
+import { Instance } from './instance.ts';
+import { quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
+import { signatureOf } from './signature.ts';
 
-export interface ToolSession {
+export interface OpenSession {
   instance: Instance;
   signature: ModelSignature;
   createMs: number;
@@ -16,7 +16,7 @@ export interface ToolSession {
  *
  * @throws PilotlightError with a `model-*` code
  */
-export async function openSession(model: OpenedModel, threadsPerInstance: number): Promise<ToolSession> {
+export async function openSession(model: OpenedModel, threadsPerInstance: number): Promise<OpenSession> {
   const isForm = model.modelPath.includes('/.pilotlight/');
   const source = {
     kind: isForm ? ('optimised' as const) : ('plain' as const),
