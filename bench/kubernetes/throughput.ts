@@ -186,10 +186,10 @@ const ratios = (ours: readonly Load[], theirs: readonly Load[]): number[] =>
   });
 
 async function addressOf(bench: BenchCluster, service: string): Promise<string> {
-  const pod = (await bench.pods(service)).find(isPodReady);
-  const address = pod?.status?.podIP;
-  if (address === undefined) throw new Error(`expected a ready pod of ${service}`);
-  return address;
+  return bench.until(
+    `a ready pod of ${service}`,
+    async () => (await bench.pods(service)).find(isPodReady)?.status?.podIP,
+  );
 }
 
 interface SliceObject extends KubeObject {
