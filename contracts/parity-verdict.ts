@@ -9,6 +9,14 @@ export interface Tolerance {
   readonly judgesScores: boolean;
 }
 
+/** Outputs that are no floats are to agree to this share where nobody says otherwise. */
+export const DEFAULT_AGREEMENT = 0.99;
+
+/** @param agreement least share of rows that agree; scores are judged by it only where it is given. */
+export function toleranceOf(relative: number, agreement: number | undefined): Tolerance {
+  return { relative, agreement: agreement ?? DEFAULT_AGREEMENT, judgesScores: agreement !== undefined };
+}
+
 export interface Verdict {
   readonly isWithin: boolean;
   /** One sentence for each output that is beyond the tolerance. */

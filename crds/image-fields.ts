@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { imageInputProblem, imageInputSchema } from '../contracts/image-input.ts';
 import { fields, optional, refuse, text } from './fields.ts';
+import { pathBesideModel } from './path-beside-model.ts';
 
 const pixels = z.int().min(1).max(8_192);
 const factor = z.number().min(-1_000_000).max(1_000_000);
@@ -45,24 +46,10 @@ export const imageSchema = fields({
   })
   .describe('Images (JPEG, PNG) are taken as requests, and become an input of the model.');
 
-const LABELS_PATH = '^[A-Za-z0-9_][-A-Za-z0-9_./]*$';
-
 export const labelsSchema = fields({
-  file: text(253)
-    .superRefine((path, context) => {
-      if (new RegExp(LABELS_PATH).test(path) && !path.includes('..') && !path.includes('//')) return;
-      const message = `expected a path of a file in the model's folder, such as "labels.txt", got "${path.slice(0, 80)}"`;
-      refuse(context, { refusal: 'message', message });
-    })
-    .describe('File in the model’s folder with a name of a class in each line.')
-    .meta({
-      'x-kubernetes-validations': [
-        {
-          rule: `self.matches('${LABELS_PATH}') && !self.contains('..') && !self.contains('//')`,
-          message: 'expected a path of a file in the model\'s folder, such as "labels.txt"',
-        },
-      ],
-    }),
+  file: pathBesideModel('file', '', 'labels.txt').describe(
+    'File in the model’s folder with a name of a class in each line.',
+  ),
   top: z.int().min(1).max(1_000).default(5).describe('How many of the best classes are answered.'),
   output: optional(text(253).min(1)).describe('Output with the scores; the model’s only one when left out.'),
   keepScores: z.boolean().default(false).describe('Whether the scores of all classes are answered as well.'),

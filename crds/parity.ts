@@ -1,22 +1,6 @@
 import { z } from 'zod';
-import { fields, optional, refuse, text } from './fields.ts';
-
-const SAMPLES_PATH = '^[A-Za-z0-9_][-A-Za-z0-9_./]*[.]jsonl?$';
-
-const samplesPath = text(253)
-  .superRefine((path, context) => {
-    if (new RegExp(SAMPLES_PATH).test(path) && !path.includes('..') && !path.includes('//')) return;
-    const message = `expected a path of a file in the model's folder, such as "samples.jsonl", got "${path.slice(0, 80)}"`;
-    refuse(context, { refusal: 'message', message });
-  })
-  .meta({
-    'x-kubernetes-validations': [
-      {
-        rule: `self.matches('${SAMPLES_PATH}') && !self.contains('..') && !self.contains('//')`,
-        message: 'expected a path of a file in the model\'s folder, such as "samples.jsonl"',
-      },
-    ],
-  });
+import { fields, optional } from './fields.ts';
+import { pathBesideModel } from './path-beside-model.ts';
 
 /**
  * @param storageUri the schema of a place of a model.
@@ -27,7 +11,7 @@ export function paritySchema<Uri extends z.ZodType<string>>(storageUri: Uri) {
     against: storageUri.describe(
       'The model that is right: what a quantised, compiled or canary model is to answer like. The service’s credentials are good for it where it lies in the same store.',
     ),
-    samples: optional(samplesPath).describe(
+    samples: optional(pathBesideModel('file', '[.]jsonl?', 'samples.jsonl')).describe(
       'File in the model’s folder with requests of the protocol: .jsonl, one in each line, or .json; made-up inputs when left out.',
     ),
     tolerancePercent: z

@@ -1,29 +1,12 @@
 import { z } from 'zod';
-import { duration, fields, optional, quantity, refuse, text } from './fields.ts';
-
-/** Text that names a file beside the model. Everything that leads elsewhere is refused here and by the API server. */
-const BESIDE_THE_MODEL = /^(?!.*(?:^|\/)\.\.?(?:\/|$))[A-Za-z0-9_][-A-Za-z0-9_./]*$/;
-
-const modulePath = text(253)
-  .superRefine((path, context) => {
-    if (BESIDE_THE_MODEL.test(path) && /\.m?js$/.test(path) && !path.includes('//')) return;
-    const message = `expected a path of a module in the model's folder, such as "transform.mjs", got "${path.slice(0, 80)}"`;
-    refuse(context, { refusal: 'message', message });
-  })
-  .meta({
-    'x-kubernetes-validations': [
-      {
-        rule: "self.matches('^[A-Za-z0-9_][-A-Za-z0-9_./]*[.]m?js$') && !self.contains('..') && !self.contains('//')",
-        message: 'expected a path of a module in the model\'s folder, such as "transform.mjs"',
-      },
-    ],
-  });
+import { duration, fields, optional, quantity } from './fields.ts';
+import { pathBesideModel } from './path-beside-model.ts';
 
 const MEMORY_MIN_BYTES = 32 * 1024 ** 2;
 const MEMORY_MAX_BYTES = 64 * 1024 ** 3;
 
 export const transformSchema = fields({
-  module: modulePath.describe(
+  module: pathBesideModel('module', '[.]m?js', 'transform.mjs').describe(
     'Module in the model’s folder that exports preprocess(request), postprocess(response) or both.',
   ),
   sha256: optional(

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type CompareResult, compareResultSchema } from '../../contracts/model-tools.ts';
-import { judge, type Tolerance, type Verdict } from '../../contracts/parity-verdict.ts';
+import { DEFAULT_AGREEMENT, judge, toleranceOf, type Verdict } from '../../contracts/parity-verdict.ts';
 import { PARITY_HEAD, parityRow } from '../core/parity-report.ts';
 import { plainTable } from '../core/plain-table.ts';
 import { plural } from '../core/units.ts';
@@ -19,7 +19,6 @@ interface VerifyFlags {
 
 /** Fused, prepacked and compiled kernels add in another order: that is far below this; a quantised model needs more. */
 const DEFAULT_TOLERANCE = 0.01;
-const DEFAULT_AGREEMENT = 0.99;
 
 /** `pilotlight verify ORIGINAL CANDIDATE`: whether one model may stand for another. */
 export function addVerifyCommand(program: Command): void {
@@ -71,11 +70,7 @@ Exit codes: 0 within the tolerance, 1 beyond it or failed, 2 wrong options or ar
           ),
         ),
       );
-      const tolerance: Tolerance = {
-        relative: flags.tolerance,
-        agreement: flags.agreement ?? DEFAULT_AGREEMENT,
-        judgesScores: flags.agreement !== undefined,
-      };
+      const tolerance = toleranceOf(flags.tolerance, flags.agreement);
       const verdict = judge(result, tolerance);
       await (flags.json === true
         ? printLine(JSON.stringify({ ...result, tolerance, ...verdict }))

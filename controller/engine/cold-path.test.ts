@@ -47,12 +47,7 @@ test('the route with the endpoint goes out in the turn in which the runtime says
 });
 
 test('a cold start is told in one sentence when its request is answered', async () => {
-  const bench = new EngineBench();
-  await bench.warm();
-  bench.world.apply(resolvedService('ocr'));
-  await bench.clock.settle();
-  const activator = new SimulatedActivator(bench);
-  await bench.clock.advance(100);
+  const { bench, activator } = await atZero();
   activator.request('uid-ocr');
   const sentences = (): string[] =>
     bench.world.events.filter(({ reason }) => reason === 'ColdStart').map(({ message }) => message);
@@ -65,12 +60,7 @@ test('a cold start is told in one sentence when its request is answered', async 
 });
 
 test('nothing is written of a start that somebody waits for until a quarter of a second is over, and then all in one', async () => {
-  const bench = new EngineBench();
-  await bench.warm();
-  bench.world.apply(resolvedService('ocr'));
-  await bench.clock.settle();
-  const activator = new SimulatedActivator(bench);
-  await bench.clock.advance(100);
+  const { bench, activator } = await atZero();
   const written = (): number => bench.world.calls.filter((call) => call === 'writeStatus uid-ocr').length;
   const before = written();
   activator.request('uid-ocr');
@@ -83,3 +73,14 @@ test('nothing is written of a start that somebody waits for until a quarter of a
     lastColdStart: { phases: { answered: 90 } },
   });
 });
+
+/** A service at zero, a standby that waits, and an activator that callers come to. */
+async function atZero(): Promise<{ bench: EngineBench; activator: SimulatedActivator }> {
+  const bench = new EngineBench();
+  await bench.warm();
+  bench.world.apply(resolvedService('ocr'));
+  await bench.clock.settle();
+  const activator = new SimulatedActivator(bench);
+  await bench.clock.advance(100);
+  return { bench, activator };
+}

@@ -26,31 +26,30 @@ const trial = (runMs: (rows: number) => number): Promise<TrialVerdict> =>
 /** 1 ms to read the weights, and little for each row. */
 const gaining = (rows: number): number => 1 + rows * 0.02;
 
+/** Runs `from` to `from + length` of a trial take 20 ms longer than they would. */
+function disturbed(runMs: (rows: number) => number, from: number, length: number): (rows: number) => number {
+  let run = -1;
+  return (rows) => {
+    run += 1;
+    return runMs(rows) + (run >= from && run < from + length ? 20 : 0);
+  };
+}
+const moments = [fc.nat(30), fc.integer({ min: 1, max: 12 })] as const;
+
 test('a machine that was busy with something else for a while does not hide what a model gains', async () => {
   const quiet = await trial(gaining);
   expect(quiet.kind).toBe('gain');
   await fc.assert(
-    fc.asyncProperty(fc.nat(30), fc.integer({ min: 1, max: 12 }), async (from, length) => {
-      let run = 0;
-      const busy = await trial((rows) => {
-        const isDisturbed = run >= from && run < from + length;
-        run += 1;
-        return gaining(rows) + (isDisturbed ? 20 : 0);
-      });
-      expect(busy).toEqual(quiet);
+    fc.asyncProperty(...moments, async (from, length) => {
+      expect(await trial(disturbed(gaining, from, length))).toEqual(quiet);
     }),
   );
 });
 
 test('nor does it make up a gain', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.nat(30), fc.integer({ min: 1, max: 12 }), async (from, length) => {
-      let run = 0;
-      const busy = await trial((rows) => {
-        const isDisturbed = run >= from && run < from + length;
-        run += 1;
-        return rows + (isDisturbed ? 20 : 0);
-      });
+    fc.asyncProperty(...moments, async (from, length) => {
+      const busy = await trial(disturbed((rows) => rows, from, length));
       expect(busy.kind).toBe('none');
     }),
   );

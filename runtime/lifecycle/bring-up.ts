@@ -71,8 +71,8 @@ export async function bringUp(
       identity: opened.identity,
     });
     phase = 'created';
-    // Beside the session: they may take their time.
     const proving = parityGate(order, opened, context, signal);
+    // Beside the session: they may take their time.
     const around = startSurroundings(order, opened, context, signal);
     const model = await loadOrEnd(around, {
       name: order.name,
@@ -127,14 +127,14 @@ export async function bringUp(
 function parityGate(
   order: LoadOrder,
   { companions }: Pick<OpenedModel, 'companions'>,
-  { cacheDir, limits }: BringUpContext,
+  { cacheDir, cacheMaxBytes, limits }: BringUpContext,
   signal: AbortSignal,
 ): ((candidate: Comparable) => Promise<string>) | undefined {
   const { parity } = order;
   if (parity === undefined || parity.isPassed) return undefined;
   return async (candidate) => {
     const { passParityGate } = await import('./parity-gate.ts');
-    return passParityGate(candidate, parity, { order, companions, cacheDir, limits, signal });
+    return passParityGate(candidate, parity, { order, companions, cacheDir, cacheMaxBytes, limits, signal });
   };
 }
 

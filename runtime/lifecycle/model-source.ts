@@ -114,10 +114,18 @@ function openOptions(order: LoadOrder, context: BringUpContext, signal: AbortSig
     ...(order.sha256 === undefined ? {} : { sha256: order.sha256 }),
     companions: companionsOf(order),
     ...(order.access === undefined ? {} : { credentials: order.access }),
-    limits: {
-      // The start timeout speaks first, with the phase; this one stands behind it.
-      overallTimeoutMs: Math.min(order.startTimeoutMs + 1000, 2 ** 31 - 1),
-      ...(context.cacheMaxBytes === undefined ? {} : { cacheBytes: context.cacheMaxBytes }),
-    },
+    limits: storageLimits(order, context.cacheMaxBytes),
+  };
+}
+
+/** What a load may take of time and of the cache. */
+export function storageLimits(
+  order: Pick<LoadOrder, 'startTimeoutMs'>,
+  cacheMaxBytes: number | undefined,
+): NonNullable<OpenModelOptions['limits']> {
+  return {
+    // The start timeout speaks first, with the phase; this one stands behind it.
+    overallTimeoutMs: Math.min(order.startTimeoutMs + 1_000, 2 ** 31 - 1),
+    ...(cacheMaxBytes === undefined ? {} : { cacheBytes: cacheMaxBytes }),
   };
 }

@@ -1,7 +1,7 @@
 import type { ParityOrder } from '../../contracts/admin.ts';
 import { PilotlightError } from '../../contracts/errors.ts';
 import type { CompareResult } from '../../contracts/model-tools.ts';
-import { isFloat, judge, percent } from '../../contracts/parity-verdict.ts';
+import { isFloat, judge, percent, toleranceOf } from '../../contracts/parity-verdict.ts';
 import { decodeInferRequest } from '../core/oip-json.ts';
 import { type Comparable, compareSessions, type Sample } from '../engine/compare-sessions.ts';
 import { anonymousBytes, doesNotFit, fittingInstances } from '../engine/memory-fit.ts';
@@ -11,11 +11,13 @@ import type { OpenedModel } from '../storage/open-model.ts';
 import { redactUri } from '../storage/uri.ts';
 import { companionText } from '../transform/companion-text.ts';
 import type { LoadOrder } from './load-order.ts';
+import { storageLimits } from './model-source.ts';
 
 export interface ParityGateContext {
   readonly order: LoadOrder;
   readonly companions: OpenedModel['companions'];
   readonly cacheDir: string;
+  readonly cacheMaxBytes: number | undefined;
   readonly limits: ProcessLimits;
   readonly signal: AbortSignal;
 }
@@ -53,7 +55,7 @@ export async function passParityGate(
 
 async function openOriginal(
   uri: string,
-  { order, cacheDir, signal }: ParityGateContext,
+  { order, cacheDir, cacheMaxBytes, signal }: ParityGateContext,
 ): Promise<OpenedModel> {
   const { openModel } = await import('../storage/open-model.ts');
   return openModel({
@@ -62,7 +64,7 @@ async function openOriginal(
     signal,
     // Nobody else's store is shown them.
     ...(order.access !== undefined && isSameStore(uri, order.uri) && { credentials: order.access }),
-    limits: { overallTimeoutMs: Math.min(order.startTimeoutMs + 1_000, 2 ** 31 - 1) },
+    limits: storageLimits(order, cacheMaxBytes),
   });
 }
 
@@ -89,11 +91,7 @@ function samplesIn(text: string, path: string): Sample[] {
 }
 
 function verdictOn(result: CompareResult, { against, tolerance, agreement }: ParityOrder): string {
-  const { isWithin, reasons } = judge(result, {
-    relative: tolerance,
-    agreement: agreement ?? DEFAULT_AGREEMENT,
-    judgesScores: agreement !== undefined,
-  });
+  const { isWithin, reasons } = judge(result, toleranceOf(tolerance, agreement));
   const on = `${result.samples} ${result.isGenerated ? 'made-up inputs' : 'samples'}`;
   if (!isWithin) {
     throw new PilotlightError(
@@ -103,9 +101,6 @@ function verdictOn(result: CompareResult, { against, tolerance, agreement }: Par
   }
   return `compared with ${redactUri(against)} on ${on}: ${result.outputs.map(summary).join('; ')}`;
 }
-
-/** Of outputs that are no floats. */
-const DEFAULT_AGREEMENT = 0.99;
 
 function summary(output: CompareResult['outputs'][number]): string {
   const { name, maxRelative, meanRelative, agreement } = output;

@@ -1,4 +1,4 @@
-import type { RuntimeState, SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admin.ts';
+import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admin.ts';
 import { PilotlightError } from '../../../contracts/errors.ts';
 import { API_VERSION, KIND } from '../../../crds/inference-service.ts';
 import { formatQuantity } from '../../../crds/quantities.ts';
@@ -21,7 +21,6 @@ import type { EventRecorder } from './api/events.ts';
 import type { KubeClient } from './api/kube-client.ts';
 import { isKubeError } from './api/kube-error.ts';
 import { objectPath, RESOURCES } from './api/paths.ts';
-import { claimPatch, releasePatch } from './core/claim-patch.ts';
 import { createRefusal, NAMESPACE_TERMINATING } from './core/create-refusal.ts';
 import { fitAmong } from './core/fit.ts';
 import type { Pod } from './core/kube-types.ts';
@@ -32,7 +31,7 @@ import { holdsSlot } from './core/pod-state.ts';
 import type { PodContext } from './core/settings.ts';
 import { DisruptionBudgets } from './disruption-budgets.ts';
 import { NodeSource } from './node-source.ts';
-import { changeHolder } from './pod-holder.ts';
+import { PodHolders } from './pod-holders.ts';
 import { PoolSource } from './pool-source.ts';
 import { PoolStatuses } from './pool-statuses.ts';
 import { ReplicaPods } from './replica-pods.ts';
@@ -58,12 +57,6 @@ export interface KubePlatformOptions {
 
 /** A standby without a model has nothing to finish. */
 const STANDBY_GRACE_SECONDS = 1;
-/**
- * A write to a pod is work for the API server, the kubelet and all who watch pods, on the cores on which the model is
- * about to answer for the first time.
- */
-const LABEL_DELAY_MS = 150;
-const LABEL_RETRY_MS = 5_000;
 /** A runtime that is ended has been drained before, for as long as its requests may take. */
 const DRAINED_GRACE_SECONDS = 10;
 
@@ -78,6 +71,7 @@ export class KubePlatform implements Platform {
   readonly #pools: PoolSource;
   readonly #poolStatuses: PoolStatuses;
   readonly #pods: ReplicaPods;
+  readonly #holders: PodHolders;
   readonly #nodes: NodeSource;
   readonly #network: ServiceNetwork;
   readonly #budgets: DisruptionBudgets;
@@ -86,7 +80,6 @@ export class KubePlatform implements Platform {
   /** Names of replicas' pods that were given out, so that no incarnation is given twice while a pod is made. */
   readonly #named = new Map<string, { name: string; holdsSlot: boolean }[]>();
   #emit: (event: PlatformEvent) => void = () => undefined;
-  #isStopped = false;
 
   constructor(options: KubePlatformOptions) {
     this.#options = options;
@@ -104,6 +97,12 @@ export class KubePlatform implements Platform {
       random: options.random,
       isOutdated: (pod) => this.#isOutdated(pod),
       nodeState: (name) => this.#nodes.state(name),
+    });
+    this.#holders = new PodHolders({
+      ...shared,
+      pods: this.#pods,
+      pool: (key) => this.#pools.pools.get(key),
+      service: (uid) => this.#byUid.get(uid),
     });
     const { requests, limits } = settings.defaultPool.resources;
     this.#pools = new PoolSource({
@@ -150,7 +149,8 @@ export class KubePlatform implements Platform {
     await this.#pods.start();
     // Those whose claims an earlier leader has not lived to write down.
     for (const { runtime, observed } of this.#pods.values())
-      if (runtime?.claim !== undefined && observed !== undefined) void this.#take(observed.id, runtime.claim);
+      if (runtime?.claim !== undefined && observed !== undefined)
+        void this.#holders.take(observed.id, runtime.claim);
     onEvent({ type: 'synced' });
   }
 
@@ -211,8 +211,7 @@ export class KubePlatform implements Platform {
         this.#pods.update(id, { state: 'failed', failure: { code: event.code, message: event.message } });
       onEvent(event);
     });
-    // Behind the first answer: the runtime decides who holds it, the pod's labels are for others to see.
-    if (last.event === 'ready') this.#options.clock.after(LABEL_DELAY_MS, () => void this.#take(id, claim));
+    if (last.event === 'ready') this.#holders.takeLater(id, claim);
     const wereRefused = last.event === 'failed' && last.code === 'model-forbidden';
     if (wereRefused) this.#services.readAgain(service.namespace, service.name);
     return last;
@@ -235,10 +234,10 @@ export class KubePlatform implements Platform {
     await admin.recycle({ claimId, epoch: this.epoch, deadlineMs: 0 });
     this.#pods.recycling(id);
     try {
-      await this.#release(pod);
+      await this.#holders.release(pod);
     } catch (error) {
       // Claimed again meanwhile: the claim has its own write of who holds it.
-      if (this.#isClaimed(pod)) return;
+      if (this.#holders.isClaimed(pod)) return;
       // It wears its last service's labels still; the engine knows it by a new id, so it is ended here.
       this.#options.logger.warn(
         { replica: id, err: error },
@@ -309,7 +308,7 @@ export class KubePlatform implements Platform {
   }
 
   async stop(replicas: 'remove' | 'leave'): Promise<void> {
-    this.#isStopped = true;
+    this.#holders.stop();
     await Promise.all([this.#services.stop(), this.#pools.stop(), this.#network.stop()]);
     await Promise.all([this.#poolStatuses.stop(), this.#budgets.stop()]);
     this.#nodes.stop();
@@ -333,70 +332,11 @@ export class KubePlatform implements Platform {
     }
   }
 
-  /** Writes who holds the pod now. A pod that is another's by then is not ours to serve from. */
-  async #take(id: string, claim: NonNullable<RuntimeState['claim']>): Promise<void> {
-    const { claimId, serviceUid, revision } = claim;
-    if (this.#isStopped || !this.#pods.has(id)) return;
-    const { pod, observed, runtime, isRemoving } = this.#pods.get(id);
-    const isStillHeld = runtime?.claim?.claimId === claimId && !isRemoving;
-    const service = this.#byUid.get(serviceUid);
-    const { name } = service?.metadata ?? {};
-    if (observed?.origin !== 'standby' || !isStillHeld || name === undefined) return;
-    const holder = { name, uid: serviceUid, revision, ...predictorOf(service) };
-    try {
-      await changeHolder(
-        this.#options.client,
-        pod,
-        (now) => claimPatch(now, holder),
-        (now) => {
-          const held = now.metadata?.labels?.[LABELS.service];
-          return held === undefined || held === name;
-        },
-      );
-    } catch (error) {
-      this.#options.onTrouble(error);
-      if (!isKubeError(error, 'conflict', 'not-found')) {
-        // It serves, and goes on while the API server is away.
-        this.#options.clock.after(LABEL_RETRY_MS, () => void this.#take(id, claim));
-        return;
-      }
-      const message = `the pod could not be made the service's: ${error instanceof Error ? error.message : String(error)}`;
-      this.#options.logger.warn({ replica: id, err: error }, 'a claimed pod could not be relabelled');
-      if (this.#pods.has(id))
-        this.#pods.update(id, { state: 'failed', failure: { code: 'replica-failed', message } });
-    }
-  }
-
-  async #release(pod: Pod): Promise<void> {
-    const { namespace = '', labels = {} } = pod.metadata ?? {};
-    const pool = this.#pools.pools.get(`${namespace}/${labels[LABELS.pool]}`);
-    if (pool === undefined) throw new PilotlightError('replica-failed', 'the pool of the pod is gone');
-    const { name, uid = '' } = pool.metadata;
-    const owner = { namespace, name, uid, spec: pool.spec };
-    const current =
-      [...this.#pods.values()].find((one) => one.pod.metadata?.uid === pod.metadata?.uid)?.pod ?? pod;
-    const serviceName = current.metadata?.labels?.[LABELS.service] ?? '';
-    const predictor = predictorOf(this.#services.objects.get(`${namespace}/${serviceName}`));
-    await changeHolder(
-      this.#options.client,
-      current,
-      (now) => releasePatch(now, owner, predictor),
-      (now) =>
-        (now.metadata?.labels?.[LABELS.service] ?? serviceName) === serviceName && !this.#isClaimed(pod),
-    );
-  }
-
   /** The pod of a replica, for callers to be led to; undefined when it is gone or ends. */
   #led(id: string): LedPod | undefined {
     if (!this.#pods.has(id)) return undefined;
     const { pod, isRemoving } = this.#pods.get(id);
     return isRemoving ? undefined : pod;
-  }
-
-  /** Whether the process in the pod holds a claim, as far as it has said. */
-  #isClaimed({ metadata }: Pod): boolean {
-    const managed = [...this.#pods.values()].find(({ pod }) => pod.metadata?.uid === metadata?.uid);
-    return managed?.runtime?.claim !== undefined;
   }
 
   #isOutdated(pod: Pod): boolean {
@@ -433,16 +373,6 @@ export class KubePlatform implements Platform {
     const { namespace, name } = this.#byUid.get(uid)?.metadata ?? {};
     return namespace === undefined || name === undefined ? undefined : { namespace, name, uid };
   }
-}
-
-/** Labels and annotations that the manifest gives the service's pods. */
-function predictorOf(object: ServiceObject | undefined): {
-  labels?: Record<string, string>;
-  annotations?: Record<string, string>;
-} {
-  type Predictor = { labels?: Record<string, string>; annotations?: Record<string, string> };
-  const { labels, annotations } = (object?.spec as { predictor?: Predictor } | undefined)?.predictor ?? {};
-  return { ...(labels && { labels }), ...(annotations && { annotations }) };
 }
 
 function quantities(amounts: Readonly<Record<string, number>>): Record<string, string> {

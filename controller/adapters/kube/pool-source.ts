@@ -12,6 +12,7 @@ import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
 import { LABELS, MANAGED_BY } from './core/labels.ts';
 import { cacheProblem, type PoolRefusal } from './core/pool-status.ts';
 import type { KubeSettings } from './core/settings.ts';
+import { ObjectsLetGo } from './objects-let-go.ts';
 
 export interface PoolObject extends KubeObject {
   readonly spec?: unknown;
@@ -48,8 +49,7 @@ export class PoolSource {
   readonly #queue: WorkQueue;
   readonly #pools = new Map<string, StandbyPool>();
   readonly #refusals = new Map<string, PoolRefusal>();
-  /** By uid: those of namespaces that are being deleted. */
-  readonly #letGo = new Set<string>();
+  readonly #letGo = new ObjectsLetGo();
   #onSynced: () => void = () => undefined;
 
   constructor(options: PoolSourceOptions) {
@@ -75,7 +75,7 @@ export class PoolSource {
         options.onObject(objectKey(object));
       },
       onDelete: (object) => {
-        this.#letGo.delete(object.metadata?.uid ?? '');
+        this.#letGo.forget(object);
         this.#deleted(object);
         options.onObject(objectKey(object));
       },
@@ -95,12 +95,7 @@ export class PoolSource {
 
   /** The namespace is being deleted: its pools count as deleted from now on, as its services do. */
   letGo(namespace: string): void {
-    for (const object of this.#reflector.store.values()) {
-      const { uid } = object.metadata ?? {};
-      if (object.metadata?.namespace !== namespace || uid === undefined) continue;
-      this.#letGo.add(uid);
-      this.#deleted(object);
-    }
+    for (const object of this.#letGo.letGo(this.#reflector.store.values(), namespace)) this.#deleted(object);
   }
 
   async stop(): Promise<void> {
@@ -131,7 +126,7 @@ export class PoolSource {
   #changed(object: PoolObject, previous: PoolObject | undefined): void {
     const key = objectKey(object);
     const { namespace = '', uid, deletionTimestamp, generation } = object.metadata ?? {};
-    if (deletionTimestamp !== undefined || this.#letGo.has(uid ?? '')) {
+    if (deletionTimestamp !== undefined || this.#letGo.has(object)) {
       this.#deleted(object);
       return;
     }

@@ -130,6 +130,11 @@ export class ReplicaPods {
     return { id: objectKey(pod) };
   }
 
+  /** A pod as a write has left it, before the watch tells of it; nothing new of one that is gone. */
+  seen(pod: Pod): void {
+    if (this.#pods.get(objectKey(pod))?.pod.metadata?.uid === pod.metadata?.uid) this.#changed(pod);
+  }
+
   /** Looks at all of them again: what is outside of them has changed. */
   lookAgain(): void {
     for (const managed of this.#pods.values()) this.#tell(managed);

@@ -10,6 +10,7 @@ import { RESOURCES } from './api/paths.ts';
 import { createReflector, type Reflector } from './api/reflector.ts';
 import { type KubeObject, objectKey } from './api/wire.ts';
 import { createWorkQueue, type WorkQueue } from './api/work-queue.ts';
+import { ObjectsLetGo } from './objects-let-go.ts';
 import { hasCredentials, readReferences } from './service-references.ts';
 
 /** An InferenceService as the API server holds it. */
@@ -49,8 +50,7 @@ export class ServiceSource {
   readonly #queue: WorkQueue;
   /** What the engine was last told, by `namespace/name`, so that a change of the status alone is none. */
   readonly #told = new Map<string, { uid: string; text: string }>();
-  /** By uid: those of namespaces that are being deleted. */
-  readonly #letGo = new Set<string>();
+  readonly #letGo = new ObjectsLetGo();
   #firstRound: Set<string> | undefined;
   #onFirstRoundOver: () => void = () => undefined;
 
@@ -74,7 +74,7 @@ export class ServiceSource {
       namespaces,
       onChange: (object, previous) => this.#changed(object, previous),
       onDelete: (object) => {
-        this.#letGo.delete(object.metadata?.uid ?? '');
+        this.#letGo.forget(object);
         this.#deleted(object);
       },
       onSynced: () => {
@@ -105,17 +105,9 @@ export class ServiceSource {
     this.#queue.add(`${namespace}/${name}`);
   }
 
-  /**
-   * The namespace is being deleted, which nobody can take back: its services count as deleted from now on. Kubernetes
-   * ends all pods first and leaves everything else as it is until the last one is gone, which may take minutes.
-   */
+  /** The namespace is being deleted: its services count as deleted from now on. */
   letGo(namespace: string): void {
-    for (const object of this.#reflector.store.values()) {
-      const { uid } = object.metadata ?? {};
-      if (object.metadata?.namespace !== namespace || uid === undefined || this.#letGo.has(uid)) continue;
-      this.#letGo.add(uid);
-      this.#deleted(object);
-    }
+    for (const object of this.#letGo.letGo(this.#reflector.store.values(), namespace)) this.#deleted(object);
   }
 
   async stop(): Promise<void> {
@@ -142,8 +134,8 @@ export class ServiceSource {
     this.#passed(key);
   }
 
-  #isThere({ metadata }: ServiceObject): boolean {
-    return metadata?.deletionTimestamp === undefined && !this.#letGo.has(metadata?.uid ?? '');
+  #isThere(object: ServiceObject): boolean {
+    return object.metadata?.deletionTimestamp === undefined && !this.#letGo.has(object);
   }
 
   async #tell(key: string): Promise<void> {

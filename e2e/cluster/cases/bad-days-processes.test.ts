@@ -3,7 +3,7 @@ import { RESOURCES } from '../../../controller/adapters/kube/api/paths.ts';
 import { LONG_REQUEST, zeros } from '../../local/testing/marked-model.ts';
 import { leader, signal, waitForLeader, waitForPlatform } from './testing/controllers.ts';
 import { mark, onPlatform, text } from './testing/platform.ts';
-import { markedService, modelService } from './testing/services.ts';
+import { markedService, modelService, type ServiceOptions } from './testing/services.ts';
 import { EXPECTED_TEXT, imageRequest, textIn } from './testing/text-image.ts';
 
 /** What is killed here is killed on its node, past Kubernetes: nobody is told, nothing is put in order. */
@@ -13,22 +13,52 @@ const ONE = { predictor: { maxReplicas: 1 } };
 
 afterEach(() => waitForPlatform(on));
 
-test('the controller is killed in the middle of a cold start: the next one answers the request', async () => {
-  await on.apply(modelService('ocr', 'ocr/rec.onnx'));
-  await on.waitForReady('ocr');
-  await on.waitForStandby();
-  const { pod, epoch } = await waitForLeader(on);
-  const answer = on.call('ocr', '/v2/models/ocr/infer', await imageRequest());
-  // It gets there about as long after the request as the start takes: at any of its phases.
-  await signal(on, pod, 'SIGKILL');
-  expect(await textIn(await answer)).toBe(EXPECTED_TEXT);
-  // Whether it was the old one at its last or the new one: the new one leads, and knows whom the pod serves.
-  await waitForLeader(on, epoch);
-  await on.waitForService('ocr', 'has one replica', ({ status }) => status?.replicas?.ready === 1);
-  await on.servingPod('ocr');
-  expect(await on.pods('ocr')).toHaveLength(1);
-  await on.waitForZero('ocr');
-});
+/** Where a pod may run is fixed when it is made, so that no standby fits: a start of such a service takes a second. */
+const ITS_OWN_POD = { predictor: { nodeSelector: { 'kubernetes.io/os': 'linux' } } };
+
+/** How a start is made, and what is waited for before what disturbs it. */
+interface Start {
+  readonly options: ServiceOptions;
+  readonly isPrepared: () => Promise<unknown>;
+  readonly isUnderWay: (name: string) => Promise<unknown>;
+}
+
+const nothing = (): Promise<void> => Promise.resolve();
+/** What disturbs it gets there about as long after the request as the start takes: at any of its phases. */
+const THROUGH_A_STANDBY: Start = {
+  options: {},
+  isPrepared: () => on.waitForStandby(),
+  isUnderWay: nothing,
+};
+const OF_A_NEW_POD: Start = {
+  options: ITS_OWN_POD,
+  isPrepared: nothing,
+  isUnderWay: (name) =>
+    on.waitForService(name, 'is starting', ({ status }) => (status?.replicas?.starting ?? 0) > 0),
+};
+
+test.each([
+  ['through a standby', 'ocr', THROUGH_A_STANDBY],
+  ['of a new pod', 'ocr-new', OF_A_NEW_POD],
+])(
+  'the controller is killed in the middle of a cold start %s: the next one answers the request',
+  async (_how, name, { options, isPrepared, isUnderWay }) => {
+    await on.apply(modelService(name, 'ocr/rec.onnx', options));
+    await on.waitForReady(name);
+    await isPrepared();
+    const { pod, epoch } = await waitForLeader(on);
+    const answer = on.call(name, `/v2/models/${name}/infer`, await imageRequest());
+    await isUnderWay(name);
+    await signal(on, pod, 'SIGKILL');
+    expect(await textIn(await answer)).toBe(EXPECTED_TEXT);
+    // Whether it was the old one at its last or the new one: the new one leads, and knows whom the pod serves.
+    await waitForLeader(on, epoch);
+    await on.waitForService(name, 'has one replica', ({ status }) => status?.replicas?.ready === 1);
+    await on.servingPod(name);
+    expect(await on.pods(name)).toHaveLength(1);
+    await on.waitForZero(name);
+  },
+);
 
 test('the leader is killed under load: warm requests notice nothing, a cold one is answered within 8 s', async () => {
   // One replica is enough for the load: the standby is the other service's.
@@ -97,27 +127,33 @@ test('a runtime is killed under load: only what it had begun can fail, and anoth
   expect(Object.keys(bodies[0] ?? {})).toHaveLength(1);
 });
 
-test('a service is deleted during its cold start: its caller is told so, and the pod is free again', async () => {
-  await on.apply(modelService('deleted', 'ocr/rec.onnx'));
-  await on.waitForReady('deleted');
-  await on.waitForStandby();
-  const answer = on.call('deleted', '/v2/models/deleted/infer', await imageRequest());
-  // It gets there about as long after the request as the start takes: at any of its phases.
-  await on.kubectl('delete', 'isvc', 'deleted', '--wait=false');
-  const { status, error, bodyBase64, ...rest } = await answer;
-  // Answered before the deletion arrived, or told that the service is unknown now; nothing hangs.
-  if (status !== 200) {
-    expect(text({ status, bodyBase64, ...rest })).toMatch(/unknown|no service|deleted/i);
-    expect([404, 503]).toContain(status);
-  }
-  expect(error).toBeUndefined();
-  await on.waitForZero('deleted');
-  await on.until('nothing of it is left', async () => {
-    const services = await on.list(RESOURCES.services);
-    return !services.some(({ metadata }) => metadata?.name === 'deleted');
-  });
-  await on.waitForStandby();
-});
+test.each([
+  ['through a standby', 'deleted', THROUGH_A_STANDBY],
+  ['of a new pod', 'deleted-new', OF_A_NEW_POD],
+])(
+  'a service is deleted during its cold start %s: its caller is told so, and the pod is free again',
+  async (_how, name, { options, isUnderWay }) => {
+    await on.apply(modelService(name, 'ocr/rec.onnx', options));
+    await on.waitForReady(name);
+    await on.waitForStandby();
+    const answer = on.call(name, `/v2/models/${name}/infer`, await imageRequest());
+    await isUnderWay(name);
+    await on.kubectl('delete', 'isvc', name, '--wait=false');
+    const { status, error, bodyBase64, ...rest } = await answer;
+    // Answered before the deletion arrived, or told that the service is unknown now; nothing hangs.
+    if (status !== 200) {
+      expect(text({ status, bodyBase64, ...rest })).toMatch(/unknown|no service|deleted/i);
+      expect([404, 503]).toContain(status);
+    }
+    expect(error).toBeUndefined();
+    await on.waitForZero(name);
+    await on.until('nothing of it is left', async () => {
+      const services = await on.list(RESOURCES.services);
+      return !services.some(({ metadata }) => metadata?.name === name);
+    });
+    await on.waitForStandby();
+  },
+);
 
 test('a request that takes long is answered by the replica that has it, whatever becomes of the controllers', async () => {
   await on.apply(markedService('long', 5));
