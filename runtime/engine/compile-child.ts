@@ -6,10 +6,10 @@ import type * as OnnxRuntime from 'onnxruntime-node';
 import { type OrtOutput, tensorToOrt } from '../core/tensor.ts';
 import { GRAPH } from '../storage/form-cache.ts';
 import { type CompileJob, type CompileReport, compileJobSchema } from './compile-job.ts';
-import { compilePlan, quickPlan, type SessionPlan } from './session-options.ts';
+import { type CreatedSession, createSession, LOG_NOTHING_BELOW_FATAL } from './create-session.ts';
+import { compilePlan, quickPlan } from './session-options.ts';
 import { signatureOf } from './signature.ts';
 import { warmUpInputs } from './warm-up-input.ts';
-import type { ValueMetadata } from './worker-messages.ts';
 
 /**
  * A process of its own that makes one form of a model and tries it: it loads the form as it will be loaded, and runs
@@ -17,7 +17,6 @@ import type { ValueMetadata } from './worker-messages.ts';
  * running them ends the process (those of the text recogniser); here that takes nobody along. The process is nice, its
  * memory goes with it, and it ends when its parent does.
  */
-const LOG_NOTHING_BELOW_FATAL = 4;
 /** Relative to the largest value of an output: fused and prepacked kernels add in another order. */
 const TOLERANCE = 1e-2;
 /** Kernels that run several times as long on weights that aren't prepacked. */
@@ -32,18 +31,14 @@ process.stdin.resume();
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as typeof OnnxRuntime;
 
-async function open({ path, options }: SessionPlan): Promise<OnnxRuntime.InferenceSession> {
-  return ort.InferenceSession.create(path, { ...options, logSeverityLevel: LOG_NOTHING_BELOW_FATAL });
-}
-
 async function work(job: CompileJob): Promise<CompileReport> {
   const { source, kind, folder, sizeBytes } = job;
-  const compiling = await open(compilePlan(source.graphPath, folder, kind));
-  await compiling.release();
+  const compiling = await createSession(ort, compilePlan(source.graphPath, folder, kind));
+  await compiling.session.release();
   const graphPath = join(folder, GRAPH);
   const input = { threadsPerInstance: 1, sizeBytes };
-  const made = await open(quickPlan({ kind, graphPath, isMapped: true }, input));
-  const before = await open(quickPlan(source, input));
+  const made = await createSession(ort, quickPlan({ kind, graphPath, isMapped: true }, input));
+  const before = await createSession(ort, quickPlan(source, input));
   const difference = await differenceOf(before, made);
   if (difference === undefined && kind === 'prepacked') {
     return { outcome: 'refused', reason: 'it could not be tried: the model takes no made-up input' };
@@ -62,16 +57,11 @@ async function work(job: CompileJob): Promise<CompileReport> {
 }
 
 /** The largest difference of two sessions' outputs for one made-up input; undefined when they can't be run on any. */
-async function differenceOf(
-  before: OnnxRuntime.InferenceSession,
-  made: OnnxRuntime.InferenceSession,
-): Promise<number | undefined> {
-  const inputs = before.inputMetadata as readonly ValueMetadata[];
-  const outputs = before.outputMetadata as readonly ValueMetadata[];
-  const tensors = warmUpInputs(signatureOf(inputs, outputs));
+async function differenceOf(before: CreatedSession, made: CreatedSession): Promise<number | undefined> {
+  const tensors = warmUpInputs(signatureOf(before.inputs, before.outputs));
   if (tensors === undefined) return undefined;
   const feeds = Object.fromEntries(tensors.map((tensor) => [tensor.name, tensorToOrt(tensor)]));
-  const run = async (session: OnnxRuntime.InferenceSession): Promise<Record<string, OrtOutput>> => {
+  const run = async ({ session }: CreatedSession): Promise<Record<string, OrtOutput>> => {
     const quiet = { logSeverityLevel: LOG_NOTHING_BELOW_FATAL } as const;
     const results: unknown = await session.run(
       feeds as OnnxRuntime.InferenceSession.FeedsType,

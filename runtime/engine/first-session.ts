@@ -4,7 +4,7 @@ import type { Instance, SessionMetadata } from './instance.ts';
 import type { LoadModelOptions } from './load-model.ts';
 import { anonymousBytes, doesNotFit, fittingInstances, type MemoryNeed } from './memory-fit.ts';
 import type { ModelForms } from './model-forms.ts';
-import { acceleratedPlan, quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
+import { acceleratedPlan, isCompiled, quickPlan, type SessionPlan, settledPlan } from './session-options.ts';
 import { markUnusable } from './settling.ts';
 import { findStart, plainStart, type StartingPoint } from './starting-point.ts';
 import { unlessAborted } from './unless-aborted.ts';
@@ -63,10 +63,9 @@ export async function createFirst(
   onNext: (start: StartingPoint) => void,
 ): Promise<FirstSession> {
   const { signal, forms, warmUp: isWarmedAhead } = options;
-  const isCompiled = (kind: StartingPoint['kind']): boolean => kind === 'optimised' || kind === 'prepacked';
   let start = given;
   // Nobody waits for a model that is warmed ahead.
-  let isQuick = !isWarmedAhead || isCompiled(start.kind);
+  let isQuick = !isWarmedAhead || isCompiled(start);
   for (;;) {
     const plan = isQuick ? quickPlan(start, options) : settledPlan(start, options);
     const need = needOf(plan, options.instances, options);
@@ -85,7 +84,7 @@ export async function createFirst(
       const reason = error instanceof Error ? error.message : String(error);
       options.observer.notCompiled?.(`its ${start.kind} form could not be loaded: ${reason}`);
       start = await insteadOf(start, forms, options);
-      isQuick = !isWarmedAhead || isCompiled(start.kind);
+      isQuick = !isWarmedAhead || isCompiled(start);
       onNext(start);
     }
   }

@@ -122,7 +122,7 @@ export class Instance {
    */
   async create(plan: SessionPlan): Promise<SessionMetadata> {
     await this.#started;
-    const answer = await this.#ask({ kind: 'create', path: plan.path, options: plan.options });
+    const answer = await this.#ask({ kind: 'create', plan });
     if (answer.kind === 'create-failed') throw loadError(answer.message);
     if (answer.kind !== 'created') throw unexpected(answer);
     return answer;

@@ -9,6 +9,8 @@ export interface SessionPlan {
   options: InferenceSession.SessionOptions;
   /** True when the weights stay pages of their file instead of memory of the process. */
   mapped: boolean;
+  /** Nothing is optimised any more, so that the shapes would only cost time: see `withoutShapes`. */
+  leavesShapesOut: boolean;
 }
 
 type Source = Pick<StartingPoint, 'kind' | 'graphPath' | 'isMapped'>;
@@ -34,7 +36,9 @@ export function quickPlan(source: Source, input: PlanInput): SessionPlan {
   const isForm = source.kind !== 'plain';
   const isPrepacked = source.kind === 'prepacked';
   const mapped = source.isMapped && (isForm || input.sizeBytes >= MAP_FROM_BYTES);
-  return sessionPlan(source.graphPath, input, 'disabled', { mapped, prepack: isPrepacked || !mapped });
+  const prepack = isPrepacked || !mapped;
+  const leavesShapesOut = isCompiled(source);
+  return sessionPlan(source.graphPath, input, 'disabled', { mapped, prepack, leavesShapesOut });
 }
 
 /**
@@ -43,9 +47,15 @@ export function quickPlan(source: Source, input: PlanInput): SessionPlan {
  */
 export function settledPlan(source: Source, input: PlanInput): SessionPlan {
   const mapped = source.isMapped && input.sizeBytes >= MAP_FROM_BYTES;
-  const isCompiled = source.kind === 'optimised' || source.kind === 'prepacked';
   const prepack = source.kind === 'prepacked' || !mapped;
-  return sessionPlan(source.graphPath, input, isCompiled ? 'disabled' : 'all', { mapped, prepack });
+  const leavesShapesOut = isCompiled(source);
+  const level = leavesShapesOut ? 'disabled' : 'all';
+  return sessionPlan(source.graphPath, input, level, { mapped, prepack, leavesShapesOut });
+}
+
+/** A graph that ONNX Runtime has written, with all that it knows of its shapes. */
+export function isCompiled({ kind }: Pick<StartingPoint, 'kind'>): boolean {
+  return kind === 'optimised' || kind === 'prepacked';
 }
 
 /** Whether saving the weights prepacked is worth a thought: smaller models are prepacked in memory. */
@@ -62,7 +72,7 @@ export function acceleratedPlan(
   input: Pick<PlanInput, 'threadsPerInstance'>,
   provider: Accelerator,
 ): SessionPlan {
-  const plan = sessionPlan(modelPath, input, 'all', { mapped: false, prepack: true });
+  const plan = sessionPlan(modelPath, input, 'all', { mapped: false, prepack: true, leavesShapesOut: false });
   return { ...plan, options: { ...plan.options, executionProviders: [provider, 'cpu'] } };
 }
 
@@ -70,12 +80,13 @@ function sessionPlan(
   path: string,
   { threadsPerInstance }: Pick<PlanInput, 'threadsPerInstance'>,
   graphOptimizationLevel: 'disabled' | 'all',
-  { mapped, prepack }: { mapped: boolean; prepack: boolean },
+  { mapped, prepack, leavesShapesOut }: { mapped: boolean; prepack: boolean; leavesShapesOut: boolean },
   session: Record<string, string> = {},
 ): SessionPlan {
   return {
     path,
     mapped,
+    leavesShapesOut,
     options: {
       executionProviders: ['cpu'],
       intraOpNumThreads: threadsPerInstance,
@@ -106,7 +117,7 @@ export function compilePlan(graphPath: string, folder: string, kind: 'optimised'
     graphPath,
     { threadsPerInstance: 1 },
     level,
-    { mapped: true, prepack },
+    { mapped: true, prepack, leavesShapesOut: false },
     {
       optimized_model_external_initializers_file_name: WEIGHTS,
       optimized_model_external_initializers_min_size_in_bytes: '1024',

@@ -1,10 +1,10 @@
-import type { InferenceSession } from 'onnxruntime-node';
 import type { ErrorCode } from '../../contracts/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
+import type { SessionPlan } from './session-options.ts';
 
 /** What the main thread and an inference worker say to each other. A worker does one thing at a time. */
 export type ToWorker =
-  | { kind: 'create'; path: string; options: InferenceSession.SessionOptions }
+  | { kind: 'create'; plan: SessionPlan }
   /** `outputs` names the wanted ones; all when absent. */
   | { kind: 'run'; inputs: readonly Tensor[]; outputs: readonly string[] | undefined }
   /** One run of several calls, to be put together here unless it is one piece already. */

@@ -4,15 +4,13 @@ import type * as OnnxRuntime from 'onnxruntime-node';
 import { toPilotlightError } from '../../contracts/errors.ts';
 import { type OrtOutput, type Tensor, tensorFromOrt, tensorToOrt } from '../core/tensor.ts';
 import { concatenateTensors } from '../core/tensor-batch.ts';
+import { createSession, LOG_NOTHING_BELOW_FATAL } from './create-session.ts';
 import { transferable } from './transfer.ts';
 import { trimMemory } from './trim-memory.ts';
-import type { FromWorker, ToWorker, ValueMetadata } from './worker-messages.ts';
+import type { FromWorker, ToWorker } from './worker-messages.ts';
 
 /** An ONNX file that says its IR version and nothing else. */
 const EMPTY_MODEL = Buffer.from([0x08, 0x0a]);
-
-/** Errors come as exceptions with the same text; ONNX Runtime's own log lines on standard error would double them. */
-const LOG_NOTHING_BELOW_FATAL = 4;
 
 /**
  * The thread that a session lives in: `create` and `run` block it for their whole length, and a session can't
@@ -38,16 +36,10 @@ const say = (message: FromWorker, transferList: ArrayBuffer[] = []): void => {
 async function create(message: ToWorker & { kind: 'create' }): Promise<void> {
   const startedMs = performance.now();
   try {
-    session = await ort.InferenceSession.create(message.path, {
-      ...message.options,
-      logSeverityLevel: LOG_NOTHING_BELOW_FATAL,
-    });
-    say({
-      kind: 'created',
-      inputs: [...session.inputMetadata] as ValueMetadata[],
-      outputs: [...session.outputMetadata] as ValueMetadata[],
-      createMs: performance.now() - startedMs,
-    });
+    const created = await createSession(ort, message.plan);
+    const { inputs, outputs } = created;
+    session = created.session;
+    say({ kind: 'created', inputs, outputs, createMs: performance.now() - startedMs });
   } catch (error) {
     say({ kind: 'create-failed', message: messageOf(error) });
   }

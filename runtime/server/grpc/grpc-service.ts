@@ -1,4 +1,5 @@
 import { PilotlightError } from '../../../contracts/errors.ts';
+import type { WireWriter } from '../../core/protobuf.ts';
 import { publicError } from '../answers.ts';
 import { Http2Exchange } from '../http2-exchange.ts';
 import { HeldBytes, readBody } from '../read-body.ts';
@@ -13,7 +14,6 @@ import { REFLECTION_SERVICES, serveReflection } from './reflection.ts';
 import { SIMPLE_METHODS } from './simple-methods.ts';
 import { serveStreamInfer } from './stream-infer.ts';
 import { StreamedCall } from './streamed-call.ts';
-import type { WireWriter } from './wire.ts';
 
 const INFERENCE_SERVICE = 'inference.GRPCInferenceService';
 

@@ -1,8 +1,8 @@
 import { PilotlightError } from '../../../contracts/errors.ts';
+import { WireReader, WireWriter } from '../../core/protobuf.ts';
 import { publicError } from '../answers.ts';
 import type { Serving } from '../work.ts';
 import type { StreamedCall } from './streamed-call.ts';
-import { WireReader, WireWriter } from './wire.ts';
 
 /** gRPC's health service (health.proto): SERVING while a model can be used. */
 export const HEALTH_SERVICE = 'grpc.health.v1.Health';

@@ -2,9 +2,9 @@ import { Buffer } from 'node:buffer';
 import { PilotlightError } from '../../../contracts/errors.ts';
 import { decodeBinaryTensor, encodeBinaryTensor } from '../../core/binary-tensor.ts';
 import { parsePriority } from '../../core/priority.ts';
+import { LENGTH_DELIMITED, WireReader, WireWriter } from '../../core/protobuf.ts';
 import { DEFAULT_TENSOR_LIMITS, parseDatatype, shown, type Tensor } from '../../core/tensor.ts';
 import { decodeContents, encodeContents } from './tensor-contents.ts';
-import { LENGTH_DELIMITED, WireReader, WireWriter } from './wire.ts';
 
 /** A parameter as it came, so that it goes back with the very type that it had. */
 interface ParameterEntry {

@@ -1,6 +1,7 @@
 import { PilotlightError } from '../../../contracts/errors.ts';
 import { validateInputs } from '../../core/model-signature.ts';
 import { noParameters, planOutputs } from '../../core/oip-messages.ts';
+import type { WireWriter } from '../../core/protobuf.ts';
 import type { Tensor } from '../../core/tensor.ts';
 import type { LoadedModel } from '../../ports.ts';
 import { admit, requireModel, servedVersion } from '../admission.ts';
@@ -21,7 +22,6 @@ import {
   type GrpcInferRequest,
 } from './infer-messages.ts';
 import { parameterValues } from './parameter-values.ts';
-import type { WireWriter } from './wire.ts';
 
 /**
  * Decides what the head of a call can tell: phase, service, and whether there is room. Whom it is for stands in its

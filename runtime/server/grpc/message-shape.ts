@@ -1,4 +1,4 @@
-import { WireWriter } from './wire.ts';
+import { WireWriter } from '../../core/protobuf.ts';
 
 /**
  * How a plain object is written as a message: for each of its keys the number of the field and what it holds. An

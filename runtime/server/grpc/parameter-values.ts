@@ -1,6 +1,6 @@
 import type { TransformParameters } from '../../../contracts/transform.ts';
 import { noParameters } from '../../core/oip-messages.ts';
-import { WireReader } from './wire.ts';
+import { WireReader } from '../../core/protobuf.ts';
 
 /** Parameters of a message as values, for code that wants to read them; one without a value is left out. */
 export function parameterValues(

@@ -1,8 +1,8 @@
+import { WireReader, WireWriter } from '../../core/protobuf.ts';
 import { shown } from '../../core/tensor.ts';
 import { SERVED_FILES, type ServedFile } from './descriptors.ts';
 import { GRPC_STATUS } from './grpc-status.ts';
 import type { StreamedCall } from './streamed-call.ts';
-import { WireReader, WireWriter } from './wire.ts';
 
 /** gRPC's reflection (reflection.proto), by which grpcurl and the like learn the protocol from the server. */
 export const REFLECTION_SERVICES: ReadonlySet<string> = new Set([

@@ -1,5 +1,6 @@
 import { toPilotlightError } from '../../../contracts/errors.ts';
 import { modelConfig, modelMetadata, serverMetadata } from '../../core/oip-metadata.ts';
+import { WireReader, WireWriter } from '../../core/protobuf.ts';
 import { admit, servedVersion } from '../admission.ts';
 import type { Exchange } from '../exchange.ts';
 import { allStats, EXTENSIONS, modelStats, repositoryIndex } from '../model-views.ts';
@@ -12,7 +13,6 @@ import {
   REPOSITORY_INDEX_RESPONSE,
   SERVER_METADATA,
 } from './metadata-messages.ts';
-import { WireReader, WireWriter } from './wire.ts';
 
 type SimpleMethod = (serving: Serving, exchange: Exchange, message: Uint8Array) => WireWriter;
 

@@ -1,11 +1,11 @@
 import { type ErrorCode, toPilotlightError } from '../../../contracts/errors.ts';
+import { WireWriter } from '../../core/protobuf.ts';
 import { publicError } from '../answers.ts';
 import { headerText, type Serving } from '../work.ts';
 import { parseGrpcTimeout } from './grpc-status.ts';
 import { requestIdOf } from './infer-messages.ts';
 import { admitByHead, inferOverGrpc } from './infer-over-grpc.ts';
 import { type StreamedCall, StreamTurn } from './streamed-call.ts';
-import { WireWriter } from './wire.ts';
 
 /** Errors of this replica rather than of a request: the whole stream has to go elsewhere. */
 const OF_THE_REPLICA: ReadonlySet<ErrorCode> = new Set([

@@ -1,5 +1,6 @@
 import { constants } from 'node:http2';
 import { PilotlightError } from '../../../contracts/errors.ts';
+import type { WireWriter } from '../../core/protobuf.ts';
 import { decodeContent } from '../content-coding.ts';
 import { Deadline } from '../deadline.ts';
 import type { ExchangeOutcome } from '../exchange.ts';
@@ -9,7 +10,6 @@ import { headerText, type Serving } from '../work.ts';
 import { COMMON_HEADERS, errorTrailers, sendError } from './grpc-answer.ts';
 import { type Frame, FrameAssembler, frameHead } from './grpc-framing.ts';
 import type { GrpcStream } from './grpc-stream.ts';
-import type { WireWriter } from './wire.ts';
 
 /**
  * A gRPC call of which either side may send any number of messages. It may be quiet between them for as long as it

@@ -2,6 +2,15 @@ import { Buffer } from 'node:buffer';
 import { PilotlightError } from '../../../contracts/errors.ts';
 import { decodeText } from '../../core/binary-tensor.ts';
 import {
+  FIXED32,
+  FIXED64,
+  LENGTH_DELIMITED,
+  malformed,
+  VARINT,
+  WireReader,
+  WireWriter,
+} from '../../core/protobuf.ts';
+import {
   allocateData,
   type Datatype,
   elementCount,
@@ -11,7 +20,6 @@ import {
   type Tensor,
   type TensorData,
 } from '../../core/tensor.ts';
-import { FIXED32, FIXED64, LENGTH_DELIMITED, malformed, VARINT, WireReader, WireWriter } from './wire.ts';
 
 interface ContentsRow {
   field: number;

@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import protobuf from 'protobufjs';
 import { beforeAll, expect, test } from 'vitest';
 import { PilotlightError } from '../../../contracts/errors.ts';
+import { WireReader, WireWriter } from '../../core/protobuf.ts';
 import { DATATYPES, type Datatype, type Tensor, viewOf } from '../../core/tensor.ts';
 import { decodeModelInferRequest, encodeModelInferResponse } from './infer-messages.ts';
 import { decodeContents, encodeContents } from './tensor-contents.ts';
 import { loadProtocol } from './test-grpc-client.ts';
-import { WireReader, WireWriter } from './wire.ts';
 
 /** protobufjs, from the protocol's own file, is what ours is held against. */
 let Request: protobuf.Type;

@@ -1,5 +1,5 @@
 import { Buffer, isUtf8 } from 'node:buffer';
-import { PilotlightError } from '../../../contracts/errors.ts';
+import { PilotlightError } from '../../contracts/errors.ts';
 
 /** Wire types of Protocol Buffers that proto3 uses. */
 export const VARINT = 0;
@@ -27,6 +27,9 @@ export class WireReader {
   high = 0;
   readonly #bytes: Uint8Array;
   #position = 0;
+  /** Where the current field begins, and its value behind the tag. */
+  #start = 0;
+  #valueStart = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
@@ -39,10 +42,12 @@ export class WireReader {
   /** Goes to the next field; false at the end. */
   next(): boolean {
     if (this.isAtEnd) return false;
+    this.#start = this.#position;
     this.varint();
     this.field = this.low >>> 3;
     this.wireType = this.low & 7;
     if (this.high !== 0 || this.field === 0) malformed('a field has a number out of range');
+    this.#valueStart = this.#position;
     return true;
   }
 
@@ -107,6 +112,12 @@ export class WireReader {
     return this.#bytes.subarray(start, this.#position);
   }
 
+  /** The current field as it stands, tag and all; what has been read of it is no matter. */
+  encoded(): Uint8Array {
+    if (this.#position === this.#valueStart) this.skip();
+    return this.#bytes.subarray(this.#start, this.#position);
+  }
+
   skip(): void {
     if (this.wireType === LENGTH_DELIMITED) this.bytes();
     else this.scalar();
@@ -163,6 +174,11 @@ export class WireWriter {
     if (value === 0) return;
     this.#tag(field, VARINT);
     this.varint(value >>> 0, Math.floor(value / 2 ** 32) >>> 0);
+  }
+
+  /** A field that is encoded already, tag and all. */
+  encoded(field: Uint8Array): void {
+    this.#append(field);
   }
 
   bytes(field: number, value: Uint8Array): void {
