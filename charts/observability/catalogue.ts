@@ -172,6 +172,10 @@ export const METRICS = {
     type: 'histogram',
     labels: ['cause', 'component'],
   },
+  pilotlight_recycle_seconds: {
+    type: 'histogram',
+    labels: ['component', 'namespace', 'pool'],
+  },
   pilotlight_replica_crashes_total: {
     type: 'counter',
     labels: ['component', 'namespace', 'service'],

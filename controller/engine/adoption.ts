@@ -139,6 +139,7 @@ function cameUp(context: EngineContext, record: ReplicaRecord, entry: ServiceEnt
   context.coldStarts.mark(record.id, 'started', nowMs);
   const pool = context.pools.get(record.pool ?? '');
   if (pool !== undefined) pool.trouble = afterReady(pool.trouble, nowMs);
+  noteRecycled(context, record, nowMs);
   if (record.phase === 'ready' && entry?.revisions !== undefined) {
     // A container of the user's own: that it answers is all that there is to know.
     const revision = record.owner?.revision ?? '';
@@ -155,6 +156,15 @@ function cameUp(context: EngineContext, record: ReplicaRecord, entry: ServiceEnt
   context.reconcilePool();
 }
 
+function noteRecycled(context: EngineContext, { id, host, pool }: ReplicaRecord, nowMs: number): void {
+  const askedAtMs = context.recycles.get(host);
+  if (askedAtMs === undefined || pool === undefined) return;
+  context.recycles.delete(host);
+  const elapsedMs = nowMs - askedAtMs;
+  context.counters.recycled(pool, elapsedMs);
+  context.logger.info({ replica: id, elapsedMs }, 'a replica that had served is a standby again');
+}
+
 /** A replica is gone, on purpose or not. */
 export function replicaGone(context: EngineContext, id: string, reason: string): void {
   context.unsorted.delete(id);
@@ -162,6 +172,7 @@ export function replicaGone(context: EngineContext, id: string, reason: string):
   const record = context.records.get(id);
   if (record === undefined) return;
   context.records.delete(id);
+  if (reason !== 'recycled') context.recycles.delete(record.host);
   const entry = context.services.get(record.owner?.serviceUid ?? record.reservedFor?.serviceUid ?? '');
   if (isOnItsWayOut(record)) {
     if (entry !== undefined) context.reconcile(entry);

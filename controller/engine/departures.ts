@@ -123,9 +123,11 @@ export function dispose(context: EngineContext, record: ReplicaRecord, how: { ma
     remove(context, id, 0);
     return;
   }
+  context.recycles.set(record.host, nowMs);
   const recycled = context.platform.recycle(id, claimId);
   countAdminCall(context, 'recycle', recycled);
   recycled.catch((error: unknown) => {
+    context.recycles.delete(record.host);
     context.counters.platformError('recycle');
     context.logger.warn({ replica: id, err: error }, 'recycling failed, ending the replica');
     if (changeRecord(context, id, { phase: 'removing' }) !== undefined) remove(context, id, 0);

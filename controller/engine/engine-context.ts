@@ -139,6 +139,8 @@ export interface EngineCounters {
   coldStart(entry: ServiceEntry, phasesMs: Readonly<Record<string, number>>, kind: ColdStartKind): void;
   /** A standby of this pool could not be started or died. */
   standbyFailed(pool: string): void;
+  /** A replica that had served is a standby of this pool again, so long after its runtime was asked. */
+  recycled(pool: string, elapsedMs: number): void;
   adminCall(call: AdminCall, outcome: AdminOutcome): void;
   /** One look at a service took this long. */
   reconciled(cause: Cause, elapsedMs: number): void;
@@ -201,6 +203,8 @@ export interface EngineContext {
   readonly quarantine: Map<string, Quarantine>;
   /** Replicas asked for that aren't observed yet, by `uid/revision`, or `pool:key`. */
   readonly creating: Map<string, number>;
+  /** When the runtimes that are being recycled were asked to, by host. */
+  readonly recycles: Map<string, number>;
   /** For whom a standby was started whose first observation is still to come, by id. */
   readonly expected: Map<string, Owner>;
   /** What was observed before everything was known. */

@@ -4,6 +4,7 @@ import { resolvedService } from '../core/testing/resolved-service.ts';
 import { createEngineMetrics } from './engine-metrics.ts';
 import { poolLabels } from './state-metrics.ts';
 import { EngineBench } from './testing/engine-bench.ts';
+import { SimulatedActivator } from './testing/simulated-activator.ts';
 
 const SERVICE = 'namespace="default",service="ocr"';
 
@@ -112,6 +113,27 @@ test('a standby that cannot be started is counted for its pool', async () => {
   expect(await lines(bench, 'pilotlight_pool_failed_starts_total')).toEqual([
     'pilotlight_pool_failed_starts_total{namespace="",pool="pool"} 1',
   ]);
+});
+
+test('how long a replica takes to be a standby again is counted for its pool', async () => {
+  const bench = new EngineBench();
+  await bench.warm();
+  bench.world.apply(
+    resolvedService('ocr', { scaling: { stableWindow: '6s', scaleToZeroGracePeriod: '1s' } }),
+  );
+  const activator = new SimulatedActivator(bench);
+  await bench.clock.advance(100);
+  activator.request('uid-ocr');
+  await bench.clock.until(() => activator.answered === 1);
+  const counted = 'pilotlight_recycle_seconds_count';
+  const [id = ''] = bench.endpoints('uid-ocr');
+  await bench.clock.until(() => !bench.world.replicas.has(id), 60_000, 10);
+  expect(await lines(bench, counted)).toEqual([]);
+  const again = id.replace('.0', '.1');
+  await bench.clock.until(() => bench.phases('standby').includes(again), 5_000, 10);
+  expect(await lines(bench, counted)).toEqual([`${counted}{namespace="",pool="pool"} 1`]);
+  const [seconds = ''] = await lines(bench, 'pilotlight_recycle_seconds_sum');
+  expect(Number(seconds.split(' ')[1])).toBeCloseTo(0.08, 2);
 });
 
 test('nothing is left of a service that is gone', async () => {

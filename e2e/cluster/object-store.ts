@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dockerBuild, hasImage } from '../../images/docker.ts';
 import { markedModelBytes } from '../local/testing/marked-model.ts';
-import { matMulChain } from '../models/onnx-models.ts';
+import { chainOfSize, matMulChain } from '../models/onnx-models.ts';
 import { encodeOnnx } from '../models/onnx-writer.ts';
 import { quantised } from '../models/quantised.ts';
 import { TEXT_RECOGNISER, VOICE_DETECTOR } from '../models/real-models.ts';
@@ -31,6 +31,9 @@ export const MARKED_MODELS = 60;
 /** Width of `chain/fp32.onnx` and of its twin with 8-bit weights, `chain/int8.onnx`: `x` and `y` FP32 `[batch, 512]`. */
 export const CHAIN_WIDTH = 512;
 
+/** Its weights show in the memory of who serves it: `x` and `y` FP32 `[batch, 1024]`. */
+export const LARGE_MODEL = { key: 'large/chain.onnx', weightsBytes: 64e6, width: 1_024 };
+
 /** What the buckets hold, by key. */
 function contents(): ReadonlyMap<string, Uint8Array<ArrayBuffer>> {
   const chain = matMulChain({ layers: 8, width: CHAIN_WIDTH });
@@ -38,6 +41,7 @@ function contents(): ReadonlyMap<string, Uint8Array<ArrayBuffer>> {
   return new Map([
     ...marks.map((mark) => [`marked/${mark}.onnx`, new Uint8Array(markedModelBytes(mark))] as const),
     ['chain/fp32.onnx', new Uint8Array(encodeOnnx(chain))],
+    [LARGE_MODEL.key, new Uint8Array(encodeOnnx(chainOfSize(LARGE_MODEL.weightsBytes)))],
     ['chain/int8.onnx', new Uint8Array(encodeOnnx(quantised(chain)))],
     ['not-a-model/model.onnx', new Uint8Array(Buffer.from('this is not ONNX'))],
     ['ocr/rec.onnx', new Uint8Array(readFileSync(TEXT_RECOGNISER))],

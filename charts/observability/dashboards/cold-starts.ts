@@ -221,6 +221,21 @@ export const COLD_STARTS: Dashboard = {
         },
         {
           kind: 'timeseries',
+          title: 'Back to a standby',
+          description: 'p95, from the end of a replica that had served to a standby that waits for the next.',
+          unit: 's',
+          queries: [
+            {
+              expr: quantile(
+                0.95,
+                bucketRate('pilotlight_recycle_seconds', ['namespace', 'pool'], CHOSEN_NAMESPACES),
+              ),
+              legend: POOL_LEGEND,
+            },
+          ],
+        },
+        {
+          kind: 'timeseries',
           title: 'Standbys that failed',
           description: 'Could not be started, or died while they waited.',
           unit: 'cps',
