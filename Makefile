@@ -56,7 +56,7 @@ generate: $(INSTALLED) ## Write the files that are generated from schemas
 interop: $(INSTALLED) ## Run clients of the protocol from PyPI against it: tritonclient, KServe's SDK, open-inference-openapi (needs Python >= 3.10)
 	@node e2e/interop/run.ts
 
-bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, warm, queue, scale, runtime, kubernetes, json, batching, python-servers (needs Python >= 3.10) or all
+bench: $(INSTALLED) ## Run a benchmark: WHAT=cold-start, cold-start-sizes, warm, queue, scale, runtime, memory, kubernetes, json, batching, python-servers (needs Python >= 3.10) or all
 	@node bench/main.ts $(WHAT)
 
 images: $(INSTALLED) ## Build the container images: TAG=…, REPOSITORY=… and BASE=… change the names

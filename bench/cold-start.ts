@@ -108,7 +108,7 @@ async function run(context: BenchmarkContext): Promise<Row[]> {
   context.say(`${others} cold starts without a standby`);
   const fresh = await measure(input, { count: others, standbys: 0 });
   context.say(`${others} plain processes that fetch, create and answer`);
-  const plain = median(await plainStarts(OCR_MODEL, input, others));
+  const plain = median(await plainStarts([OCR_MODEL], input, others));
 
   const p50 = median(clientMs(standby));
   const plainPeer = { peer: 'plain Node process: fetch, create, answer', peerValue: plain };

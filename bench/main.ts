@@ -13,6 +13,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ benchmark: Benchmark }
   queue: () => import('./queue.ts'),
   scale: () => import('./scale.ts'),
   runtime: () => import('./runtime.ts'),
+  memory: () => import('./memory.ts'),
   kubernetes: () => import('./kubernetes.ts'),
   json: () => import('./json.ts'),
   batching: () => import('./batching.ts'),

@@ -3,15 +3,17 @@ import { createReadStream, mkdtempSync, rmSync, statSync, writeFileSync } from '
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { BinaryInput } from './inference-request.ts';
 
 const run = promisify(execFile);
 
-/** Serves one file over HTTP on this machine, the shortest way to a store that there is. */
-export async function serveFile(path: string): Promise<{ url: string } & AsyncDisposable> {
-  const server = createServer((_request, response) => {
+/** Serves files over HTTP on this machine by their names, the first for any other: the shortest way to a store. */
+export async function serveFiles(files: readonly string[]): Promise<{ url: string } & AsyncDisposable> {
+  const server = createServer((request, response) => {
+    const name = basename(request.url ?? '');
+    const path = files.find((file) => basename(file) === name) ?? files[0] ?? '';
     response.writeHead(200, { 'content-length': statSync(path).size });
     createReadStream(path).pipe(response);
   });
@@ -26,9 +28,14 @@ export async function serveFile(path: string): Promise<{ url: string } & AsyncDi
 }
 
 /** How long a fresh Node process takes to fetch the model, create a session and answer, each in ms. */
-export async function plainStarts(modelPath: string, input: BinaryInput, count: number): Promise<number[]> {
+export async function plainStarts(
+  files: readonly string[],
+  input: BinaryInput,
+  count: number,
+): Promise<number[]> {
   const folder = mkdtempSync(join(tmpdir(), 'pilotlight-plain-'));
-  await using store = await serveFile(modelPath);
+  await using store = await serveFiles(files);
+  const [, ...beside] = files.map((file) => basename(file));
   try {
     const inputPath = join(folder, 'input.bin');
     writeFileSync(inputPath, input.data);
@@ -44,9 +51,11 @@ export async function plainStarts(modelPath: string, input: BinaryInput, count: 
         inputPath,
         input.shape.join('x'),
         input.name,
+        ...beside,
       ]);
       times.push(performance.now() - sentMs);
       rmSync(modelFile);
+      for (const name of beside) rmSync(join(folder, name));
     }
     return times;
   } finally {

@@ -1,14 +1,17 @@
 import { createReadStream, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { basename } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 
 /** A thread of its own for `serveRanges`: who fetches in this process must not share its event loop with the store. */
 const port = parentPort;
-const path = String(workerData);
-const { size } = statSync(path);
+const files = workerData as readonly string[];
 
 const server = createServer((request, response) => {
+  const name = basename(request.url ?? '');
+  const path = files.find((file) => basename(file) === name) ?? files[0] ?? '';
+  const { size } = statSync(path);
   const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
   const first = Number(range?.[1] ?? 0);
   const last = range?.[2] ? Math.min(Number(range[2]), size - 1) : size - 1;

@@ -115,6 +115,17 @@ export class BenchCluster extends PlatformCase {
     return listOf(coldStartSchema).parse(JSON.parse(text)).items;
   }
 
+  /** How long each recycled replica took to be a standby again, as the controller has logged it, in ms. */
+  async recyclesMs(): Promise<number[]> {
+    const controller = ['deployment/pilotlight-controller', '--namespace', RELEASE_NAMESPACE];
+    const log = await this.cluster.kubectl(['logs', ...controller, '--tail=-1']);
+    return log.split('\n').flatMap((line) => {
+      if (!line.includes('is a standby again')) return [];
+      const { elapsedMs } = JSON.parse(line) as { elapsedMs?: unknown };
+      return typeof elapsedMs === 'number' ? [elapsedMs] : [];
+    });
+  }
+
   /** Runs a program in the pod of the load generator. @returns what it wrote to standard output. */
   async inLoadPod(...command: string[]): Promise<string> {
     return this.cluster.kubectl(['exec', '--namespace', CLIENT_NAMESPACE, LOAD_POD, '--', ...command]);

@@ -218,6 +218,7 @@ export async function coldStartRows(bench: BenchCluster, context: BenchmarkConte
       goal: '>= 8',
     }),
     ...phaseRows('through a standby', standby),
+    ...recycleRows(await bench.recyclesMs()),
     row({
       metric: 'cold start with a new pod, model from the store, p50',
       unit: 'ms',
@@ -232,6 +233,26 @@ export async function coldStartRows(bench: BenchCluster, context: BenchmarkConte
       value: quantile(clientMs(fresh), 0.95),
     }),
     ...phaseRows('with a new pod', fresh),
+  ];
+}
+
+function recycleRows(recyclesMs: readonly number[]): Row[] {
+  // Or nothing was seen: the standbys of these starts have all been here before.
+  if (recyclesMs.length < STANDBY_SERVICES)
+    throw new Error(`expected recycled pods, the controller tells of ${recyclesMs.length}`);
+  return [
+    row({
+      metric: 'from the end of a replica to a standby again, p50',
+      unit: 'ms',
+      value: median(recyclesMs),
+      goal: '<= 250',
+      values: [...recyclesMs],
+    }),
+    row({
+      metric: 'from the end of a replica to a standby again, p95',
+      unit: 'ms',
+      value: quantile(recyclesMs, 0.95),
+    }),
   ];
 }
 
