@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-const PYTHON = process.env['PYTHON'] ?? 'python3';
+/** The interpreter that environments are made with. */
+export const PYTHON = process.env['PYTHON'] ?? 'python3';
 
 /**
  * The Python of an environment that holds exactly what `requirements` pins by hash; made once for each set of pins,
