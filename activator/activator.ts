@@ -52,9 +52,9 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     continueTimeoutMs: limits.continueTimeoutMs,
     now,
   });
-  const state = { ready: false, draining: false, heardAtMs: now(), inFlight: 0 };
-  /** What waits for the first routes; bounded by the connections and their streams. */
-  const early: (() => void)[] = [];
+  const state = { ready: false, current: false, draining: false, heardAtMs: now(), inFlight: 0 };
+  /** What waits for routes; bounded by the connections and their streams. */
+  const unknowing = new Set<() => void>();
   const registry = createRegistry('activator');
   let servingPort: ServingPort | undefined;
   const metrics = createMetrics(registry, {
@@ -72,6 +72,23 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     now,
     onPost: (ok) => metrics.demandPosted(ok),
   });
+  const take = (message: Exclude<RoutesMessage, { type: 'heartbeat' }>): void => {
+    const gone = goneServices(message, dispatcher);
+    dispatcher.apply(message, now());
+    upstreams.closeUnlisted();
+    for (const { namespace, name } of gone) metrics.forget(namespace, name);
+    if (message.type === 'snapshot' && !state.ready) {
+      state.ready = true;
+      logger.info({ services: dispatcher.table.size }, 'first routes received, ready');
+    }
+    demand.touch();
+  };
+  const beCurrent = (): void => {
+    state.current = true;
+    const waiting = [...unknowing];
+    unknowing.clear();
+    for (const callback of waiting) callback();
+  };
   const routes = new RoutesClient({
     control,
     activator: instanceId,
@@ -80,17 +97,12 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     random,
     onMessage: (message) => {
       state.heardAtMs = now();
-      if (message.type === 'heartbeat') return;
-      const gone = goneServices(message, dispatcher);
-      dispatcher.apply(message, now());
-      upstreams.closeUnlisted();
-      for (const { namespace, name } of gone) metrics.forget(namespace, name);
-      if (message.type === 'snapshot' && !state.ready) {
-        state.ready = true;
-        logger.info({ services: dispatcher.table.size }, 'first routes received, ready');
-        for (const callback of early.splice(0)) callback();
-      }
-      demand.touch();
+      if (message.type !== 'heartbeat') take(message);
+      // Changes that were missed come one by one; the heartbeat behind them says that those were all.
+      if (message.type === 'snapshot' || message.type === 'heartbeat') beCurrent();
+    },
+    onLost: () => {
+      state.current = false;
     },
   });
   const context: ProxyContext = {
@@ -108,8 +120,10 @@ export async function runActivator(options: ActivatorOptions): Promise<RunningAc
     limits,
     now,
     isReady: () => state.ready,
-    onceReady: (callback) => {
-      early.push(callback);
+    areRoutesCurrent: () => state.current,
+    onceRoutesCurrent: (callback) => {
+      unknowing.add(callback);
+      return () => unknowing.delete(callback);
     },
     isDraining: () => state.draining,
   };

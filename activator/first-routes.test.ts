@@ -56,3 +56,38 @@ test('a request that no routes come for is told so, and to come again', async ()
     headers: { 'pilotlight-error': 'not-ready', 'retry-after': '1' },
   });
 });
+
+test('while the controller is lost a known service is served, and one that has come since is found once it is back', async () => {
+  await control.start();
+  control.put(serviceRoute([replica.address]));
+  await start(10_000);
+  expect(await call(activator.port, { headers: HOST }).answer).toMatchObject({ status: 200 });
+  await control.stop();
+  const route = serviceRoute([replica.address], { uid: 'uid-other', name: 'other', hosts: ['other.demo'] });
+  // Several changes, the one that matters last.
+  control.put({ ...route, uid: 'uid-first', name: 'first', hosts: ['first.demo'] });
+  control.put(route);
+  const since = call(activator.port, { headers: { host: 'other.demo' } });
+  const unknown = call(activator.port, { headers: { host: 'nobody.demo' } });
+  expect(await call(activator.port, { headers: HOST }).answer).toMatchObject({ status: 200 });
+  await control.start();
+  expect(await since.answer).toMatchObject({ status: 200, body: 'ok' });
+  expect(await unknown.answer).toMatchObject({
+    status: 404,
+    headers: { 'pilotlight-error': 'unknown-service' },
+  });
+});
+
+test('an activator that stays without its controller says that it can’t know', async () => {
+  await control.start();
+  control.put(serviceRoute([replica.address]));
+  await start(50);
+  expect(await call(activator.port, { headers: HOST }).answer).toMatchObject({ status: 200 });
+  await control.stop();
+  const answer = await call(activator.port, { headers: { host: 'nobody.demo' } }).answer;
+  expect(answer).toMatchObject({
+    status: 503,
+    headers: { 'pilotlight-error': 'not-ready', 'retry-after': '1' },
+  });
+  expect(answer.body).toContain('lost touch with its controller');
+});

@@ -22,6 +22,8 @@ export interface RoutesClientOptions {
   logger: Logger;
   random: () => number;
   onMessage(message: RoutesMessage): void;
+  /** The stream has broken off: what was received stays in force, and may no longer be all. */
+  onLost?(): void;
   /** Default: the contract's. */
   silenceMs?: number;
 }
@@ -148,6 +150,7 @@ export class RoutesClient {
     clearTimeout(this.#silence);
     this.#onMoved = () => undefined;
     if (this.#stopped) return;
+    this.#options.onLost?.();
     const mayHop = isElsewhere && this.#hops < MAX_HOPS;
     if (mayHop) this.#hops++;
     else this.#hops = 0;

@@ -17,6 +17,14 @@ export function notReady(): PilotlightError {
   );
 }
 
+export function outOfTouch(unknown: string): PilotlightError {
+  return new PilotlightError(
+    'not-ready',
+    `${unknown}; this activator has lost touch with its controller, which may know it by now: send the request again`,
+    { retryAfterSeconds: 1 },
+  );
+}
+
 export function serviceRemoved(service: ServiceRoute): PilotlightError {
   return new PilotlightError(
     'unknown-service',

@@ -61,8 +61,10 @@ export interface ProxyContext {
   now(): number;
   /** True once a first snapshot is in force. */
   isReady(): boolean;
-  /** Calls back once when the first routes have come; without them nobody can say that a service is unknown. */
-  onceReady(callback: () => void): void;
+  /** True while the routes are those that the controller has: without it nobody can say that a service is unknown. */
+  areRoutesCurrent(): boolean;
+  /** Calls back once when they are again. @returns what takes the wish back. */
+  onceRoutesCurrent(callback: () => void): () => void;
   /** True while stopping: connections are to end with the answer they carry. */
   isDraining(): boolean;
 }

@@ -37,6 +37,8 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
   #stream: UpstreamStream | undefined;
   /** Start timeout while waiting; the replica's time afterwards; the client's while it takes nothing. */
   #timer: NodeJS.Timeout | undefined;
+  /** Takes back that it waits for routes. */
+  #forgetRoutes: (() => void) | undefined;
   /** Runs when the body did not come with what came in this turn of the event loop. */
   #bodyCheck: NodeJS.Immediate | undefined;
   #lastActivityMs = 0;
@@ -63,8 +65,8 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     if (match.kind === 'unknown') {
       const own = answerOwnPath(this.#caller, this.#context.isReady());
       if (own !== undefined) this.#answerOwn(own.status, own.body);
-      else if (this.#context.isReady()) this.#refuse(refusals.unknownService(match.message));
-      else this.#awaitRoutes();
+      else if (this.#context.areRoutesCurrent()) this.#refuse(refusals.unknownService(match.message));
+      else this.#awaitRoutes(match.message);
       return;
     }
     clearTimeout(this.#timer);
@@ -94,11 +96,18 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     this.#caller.listen(this);
   }
 
-  /** An activator that has just started knows no service yet; its first requests wait for the routes. */
-  #awaitRoutes(): void {
+  /**
+   * An activator that has just started knows no service yet, and one without its controller does not know those that
+   * came since: what seems unknown waits for the routes.
+   */
+  #awaitRoutes(unknown: string): void {
     this.#listen();
-    this.#timer = setTimeout(() => this.#refuse(refusals.notReady()), this.#context.limits.routesWaitMs);
-    this.#context.onceReady(() => {
+    const context = this.#context;
+    const leftMs = this.#startedAtMs + context.limits.routesWaitMs - context.now();
+    this.#setTimer(leftMs, () =>
+      this.#refuse(context.isReady() ? refusals.outOfTouch(unknown) : refusals.notReady()),
+    );
+    this.#forgetRoutes = context.onceRoutesCurrent(() => {
       if (this.#state === 'new') this.start();
     });
   }
@@ -401,6 +410,7 @@ export class Exchange implements Waiter, CallerEvents, UpstreamHandler {
     this.#state = 'over';
     clearTimeout(this.#timer);
     clearImmediate(this.#bodyCheck);
+    this.#forgetRoutes?.();
     this.#body.stop();
     const { dispatcher, demand, metrics } = this.#context;
     const ticket = this.#ticket;

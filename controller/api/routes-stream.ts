@@ -117,12 +117,15 @@ function stream(
   raw.on('error', () => undefined);
   const unsubscribe = controller.subscribe(reader.resume, send, reader.who);
   hasCaughtUp = true;
+  const beat = (): void => send({ type: 'heartbeat', number: controller.routesNumber });
+  // The reader has all of it now, and counts on its routes from here on.
+  beat();
   const heartbeat = setInterval(() => {
     if (stalledSinceMs !== undefined && performance.now() - stalledSinceMs > limits.stallMs) {
       drop('it takes nothing');
       return;
     }
-    send({ type: 'heartbeat', number: controller.routesNumber });
+    beat();
   }, ROUTES_HEARTBEAT_MS);
   raw.once('close', () => {
     clearInterval(heartbeat);

@@ -106,31 +106,40 @@ function readRoutes(query = '', token = 'activator-token'): Promise<Reader> {
 
 test('a stream of routes begins with a snapshot and goes on with numbered changes', async () => {
   const reader = await readRoutes();
-  await expect.poll(() => reader.messages.length).toBe(1);
-  expect(reader.messages[0]).toMatchObject({ type: 'snapshot', number: 0, services: [] });
-  bench.world.apply(resolvedService('ocr'));
   await expect.poll(() => reader.messages.length).toBe(2);
-  expect(reader.messages[1]).toMatchObject({ type: 'service', number: 1, service: { name: 'ocr' } });
+  expect(reader.messages).toMatchObject([
+    { type: 'snapshot', number: 0, services: [] },
+    { type: 'heartbeat', number: 0 },
+  ]);
+  bench.world.apply(resolvedService('ocr'));
+  await expect.poll(() => reader.messages.length).toBe(3);
+  expect(reader.messages[2]).toMatchObject({ type: 'service', number: 1, service: { name: 'ocr' } });
   reader.end();
 });
 
-test('a reader that comes back by number gets only what it missed, one of another stream gets all', async () => {
+test('a reader that comes back by number gets what it missed and is told when that is all; of another stream it gets all', async () => {
   const first = await readRoutes();
-  await expect.poll(() => first.messages.length).toBe(1);
+  await expect.poll(() => first.messages.length).toBe(2);
   const snapshot = first.messages[0];
   const stream = snapshot?.type === 'snapshot' ? snapshot.stream : '';
   bench.world.apply(resolvedService('one'));
-  await expect.poll(() => first.messages.length).toBe(2);
+  await expect.poll(() => first.messages.length).toBe(3);
   first.end();
   await first.closed;
   bench.world.apply(resolvedService('two'));
   await bench.clock.settle();
   const again = await readRoutes(`?stream=${stream}&after=1`);
-  await expect.poll(() => again.messages.length).toBe(1);
-  expect(again.messages[0]).toMatchObject({ type: 'service', number: 2, service: { name: 'two' } });
+  await expect.poll(() => again.messages.length).toBe(2);
+  expect(again.messages).toMatchObject([
+    { type: 'service', number: 2, service: { name: 'two' } },
+    { type: 'heartbeat', number: 2 },
+  ]);
   again.end();
+  const upToDate = await readRoutes(`?stream=${stream}&after=2`);
+  await expect.poll(() => upToDate.messages).toEqual([{ type: 'heartbeat', number: 2 }]);
+  upToDate.end();
   const stranger = await readRoutes('?stream=another&after=1');
-  await expect.poll(() => stranger.messages.length).toBe(1);
+  await expect.poll(() => stranger.messages.length).toBe(2);
   expect(stranger.messages[0]).toMatchObject({ type: 'snapshot', number: 2 });
   stranger.end();
 });

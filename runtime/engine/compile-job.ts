@@ -49,8 +49,12 @@ export class CompileProcess {
     this.#child = spawn(process.execPath, [CHILD, JSON.stringify(job)], {
       // Its end of standard input tells it that this process is gone.
       stdio: ['pipe', 'pipe', 'pipe'],
-      // Not the tokens that this process may have been given.
-      env: { PATH: process.env['PATH'], LD_LIBRARY_PATH: process.env['LD_LIBRARY_PATH'] },
+      // Not the tokens that this process may have been given; and ONNX Runtime keeps usage data to itself.
+      env: {
+        PATH: process.env['PATH'],
+        LD_LIBRARY_PATH: process.env['LD_LIBRARY_PATH'],
+        ORT_DISABLE_TELEMETRY: '1',
+      },
     });
     this.outcome = this.#follow();
   }
