@@ -183,6 +183,7 @@ export async function coldStartRows(bench: BenchCluster, context: BenchmarkConte
   };
   const count = rounds(context, STARTS);
   const { standby, knative, fresh } = await alternate(contenders, count, context);
+  noteSlowest(standby, context);
   const ours = clientMs(standby);
   const theirs = clientMs(knative);
   const peer = (peerValue: number): { peer: string; peerValue: number } => ({
@@ -234,6 +235,18 @@ export async function coldStartRows(bench: BenchCluster, context: BenchmarkConte
     }),
     ...phaseRows('with a new pod', fresh),
   ];
+}
+
+/** What the longest starts were spent on, which no median tells. */
+function noteSlowest(starts: readonly Start[], context: BenchmarkContext): void {
+  const slowest = starts.toSorted((one, other) => other.clientMs - one.clientMs).slice(0, 3);
+  for (const { clientMs: wholeMs, record } of slowest) {
+    const phases = Object.entries(record?.phasesMs ?? {}).map(([phase, ms]) => `${phase} ${Math.round(ms)}`);
+    const when = `start ${starts.findIndex((start) => start.record === record) + 1} of ${starts.length}`;
+    context.note(
+      `Among the three longest through a standby, ${when}: ${Math.round(wholeMs)} ms (${phases.join(', ')}).`,
+    );
+  }
 }
 
 function recycleRows(recyclesMs: readonly number[]): Row[] {

@@ -35,6 +35,16 @@ export class WireReader {
     this.#bytes = bytes;
   }
 
+  /** Where the current field begins, its tag included. */
+  get start(): number {
+    return this.#start;
+  }
+
+  /** Behind what has been read. */
+  get position(): number {
+    return this.#position;
+  }
+
   get isAtEnd(): boolean {
     return this.#position >= this.#bytes.length;
   }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { encodeOnnx, type OnnxModel, type OnnxValue } from '../../e2e/models/onnx-writer.ts';
-import { withoutShapes } from './shapeless-graph.ts';
+import { rehearseWithoutShapes, withoutShapes } from './shapeless-graph.ts';
 
 const NODES = 64;
 
@@ -61,4 +61,8 @@ test('a graph of few nodes is planned quickly enough, and a file that is no mode
   expect(withoutShapes(encodeOnnx(model(inputs, NODES - 1)))).toBeUndefined();
   expect(withoutShapes(new Uint8Array())).toBeUndefined();
   expect(() => withoutShapes(Buffer.from('this is not ONNX'))).toThrow('Protocol Buffers');
+});
+
+test('the rehearsal goes all the way through', () => {
+  expect(rehearseWithoutShapes()?.inputShapes).toEqual(new Map([['x', ['batch', 3]]]));
 });

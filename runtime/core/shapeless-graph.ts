@@ -53,41 +53,91 @@ export function withoutShapes(model: Uint8Array): ShapelessGraph | undefined {
   return { model: Buffer.concat(writer.finish()), inputShapes: found.inputShapes };
 }
 
+/**
+ * Goes through it on a made-up graph: code that runs for the first time takes 4 ms for what takes 0.1 ms later, and
+ * that the first model would wait for.
+ */
+export function rehearseWithoutShapes(): ShapelessGraph | undefined {
+  const model = Buffer.concat(encodedModel(WORTH_FROM_NODES));
+  let found: ShapelessGraph | undefined;
+  for (let times = 0; times < REHEARSALS; times += 1) found = withoutShapes(model);
+  return found;
+}
+
+const REHEARSALS = 5;
+
+/** An ONNX file of so many nodes that do nothing, as many initializers, and one input. */
+function encodedModel(nodes: number): readonly Uint8Array[] {
+  const nested = (message: WireWriter, field: number, write: (inner: WireWriter) => void): void => {
+    const inner = new WireWriter();
+    write(inner);
+    message.nested(field, inner);
+  };
+  const model = new WireWriter();
+  nested(model, MODEL.graph, (graph) => {
+    for (let index = 0; index < nodes; index += 1) graph.string(GRAPH.node, `node ${index}`);
+    for (let index = 0; index < nodes; index += 1)
+      nested(graph, GRAPH.initializer, (tensor) => tensor.string(TENSOR.name, `x${index}`));
+    nested(graph, GRAPH.input, (input) => {
+      input.string(VALUE_INFO.name, 'x');
+      nested(input, VALUE_INFO.type, (type) =>
+        nested(type, TYPE.tensor, (tensor) =>
+          nested(tensor, TENSOR.shape, (shape) => {
+            nested(shape, SHAPE.dimension, (dimension) => dimension.string(DIMENSION.name, 'batch'));
+            nested(shape, SHAPE.dimension, (dimension) => dimension.integer(DIMENSION.value, 3));
+          }),
+        ),
+      );
+    });
+    graph.string(GRAPH.valueInfo, 'nothing');
+  });
+  return model.finish();
+}
+
 interface GraphParts {
   writer: WireWriter;
   nodes: number;
   inputShapes: Map<string, readonly Dimension[]>;
 }
 
+/** Runs in code that has never run before, while a request waits: what is kept is looked at as little as can be. */
 function graphWithoutShapes(graph: Uint8Array): GraphParts | undefined {
   const reader = new WireReader(graph);
   const writer = new WireWriter();
   const inputs: Uint8Array[] = [];
-  const initializers = new Set<string>();
+  const initializers: Uint8Array[] = [];
   let nodes = 0;
+  let keptFrom = 0;
   while (reader.next()) {
-    if (reader.field === GRAPH.input) {
-      inputs.push(reader.bytes());
-      continue;
-    }
-    if (reader.field === GRAPH.valueInfo) {
-      reader.skip();
-      continue;
-    }
-    if (reader.field === GRAPH.node) nodes += 1;
+    const { field, start } = reader;
+    if (field === GRAPH.node) nodes += 1;
     // Whose name is that of its values.
-    if (reader.field === GRAPH.sparseInitializer) return undefined;
-    if (reader.field === GRAPH.initializer) initializers.add(stringField(reader.bytes(), TENSOR.name));
-    writer.encoded(reader.encoded());
+    if (field === GRAPH.sparseInitializer) return undefined;
+    if (field === GRAPH.input) inputs.push(reader.bytes());
+    else if (field === GRAPH.initializer) initializers.push(reader.bytes());
+    else reader.skip();
+    if (field !== GRAPH.input && field !== GRAPH.valueInfo) continue;
+    if (start > keptFrom) writer.encoded(graph.subarray(keptFrom, start));
+    keptFrom = reader.position;
   }
+  writer.encoded(graph.subarray(keptFrom));
   const inputShapes = new Map<string, readonly Dimension[]>();
   for (const input of inputs) {
     const name = stringField(input, VALUE_INFO.name);
-    const stripped = initializers.has(name) ? undefined : inputWithoutShape(input);
+    const stripped = isInitialized(name, initializers) ? undefined : inputWithoutShape(input);
     if (stripped !== undefined) inputShapes.set(name, stripped.shape);
     writer.bytes(GRAPH.input, stripped?.input ?? input);
   }
   return { writer, nodes, inputShapes };
+}
+
+function isInitialized(name: string, initializers: readonly Uint8Array[]): boolean {
+  return initializers.some(
+    (initializer) =>
+      // Far fewer hold the name somewhere than have it.
+      Buffer.from(initializer.buffer, initializer.byteOffset, initializer.byteLength).includes(name) &&
+      stringField(initializer, TENSOR.name) === name,
+  );
 }
 
 /** @returns undefined for an input that is to stay as it is: no tensor, a scalar, or of no shape anyway. */

@@ -2,6 +2,7 @@ import { createRequire, flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import type * as OnnxRuntime from 'onnxruntime-node';
 import { toPilotlightError } from '../../contracts/errors.ts';
+import { rehearseWithoutShapes } from '../core/shapeless-graph.ts';
 import { type OrtOutput, type Tensor, tensorFromOrt, tensorToOrt } from '../core/tensor.ts';
 import { concatenateTensors } from '../core/tensor-batch.ts';
 import { createSession, LOG_NOTHING_BELOW_FATAL } from './create-session.ts';
@@ -28,6 +29,7 @@ let session: OnnxRuntime.InferenceSession | undefined;
 await ort.InferenceSession.create(EMPTY_MODEL, { logSeverityLevel: LOG_NOTHING_BELOW_FATAL }).catch(
   () => undefined,
 );
+rehearseWithoutShapes();
 
 const say = (message: FromWorker, transferList: ArrayBuffer[] = []): void => {
   port.postMessage(message, transferList);
