@@ -38,7 +38,11 @@ test('a pod that goes back to its pool keeps nothing of the model but its cache,
   const request = {
     inputs: [{ name: 'x', shape: [1, width], datatype: 'FP32', data: Array<number>(width).fill(0.5) }],
   };
-  const first = json(await on.infer('large', request));
+  const answered = async (): Promise<number[]> => {
+    const { outputs } = json(await on.infer('large', request)) as { outputs: { data: number[] }[] };
+    return outputs[0]?.data ?? [];
+  };
+  const first = await answered();
   expect((await on.servingPod('large')).metadata?.name).toBe(name);
   const serving = await look();
   // Or what follows would show nothing.
@@ -58,9 +62,10 @@ test('a pod that goes back to its pool keeps nothing of the model but its cache,
     const pod = await on.get<Pod>(RESOURCES.pods, name);
     return pod !== undefined && isWaitingStandby(pod);
   });
-  expect(json(await on.infer('large', request))).toMatchObject({
-    outputs: (first as { outputs: unknown[] }).outputs,
-  });
+  const second = await answered();
+  expect(second).toHaveLength(width);
+  // The graph has been optimised meanwhile, whose kernels add in another order.
+  for (const [index, value] of second.entries()) expect(value).toBeCloseTo(first[index] ?? Number.NaN, 3);
   expect((await on.servingPod('large')).metadata?.name).toBe(name);
   await on.until('the start is told, with the model from the cache', async () => {
     const selector = 'involvedObject.name=large,reason=ColdStart';
