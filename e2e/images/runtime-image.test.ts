@@ -9,6 +9,7 @@ import {
   Wait,
 } from 'testcontainers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RUNTIME_ENVIRONMENT } from '../../process/node-flags.ts';
 import { BUCKET, STORE_KEYS, storeImage } from '../cluster/object-store.ts';
 import { waitFor } from '../local/testing/wait-for.ts';
 import { ADMIN_TOKEN, builtImages, RestrictedContainer, RuntimeContainer } from './containers.ts';
@@ -169,6 +170,9 @@ test('it runs as nobody, with no telemetry, no shell and nothing of other platfo
   try {
     expect(await standby.evaluate('[process.getuid(), process.env.ORT_DISABLE_TELEMETRY].join()')).toBe(
       '65532,1',
+    );
+    expect(await standby.evaluate('process.env.MALLOC_MMAP_THRESHOLD_')).toBe(
+      RUNTIME_ENVIRONMENT.MALLOC_MMAP_THRESHOLD_,
     );
     expect(
       await standby.evaluate(`['/bin/sh', '/usr/bin/sh', '/bin/bash'].filter(fs.existsSync).length`),

@@ -13,9 +13,20 @@ import { MANAGED_SELECTOR, originOf } from './core/labels.ts';
 import { ADMIN_PORT } from './core/pod-spec.ts';
 import { isTerminating, type NodeState, observePod } from './core/pod-state.ts';
 
-/** A runtime listens some hundred ms after its container runs; asked often at first, then less. */
-const FIRST_ASK_AGAIN_MS = 25;
+/**
+ * A runtime listens some hundred ms after its container runs or it was recycled: asked often for so long, then less.
+ * Intervals that grow from the first time on would find it up to 150 ms late.
+ */
+const ASK_AGAIN_MS = 25;
+const ASKED_OFTEN_TIMES = 24;
 const LONGEST_ASK_AGAIN_MS = 1_000;
+
+/** After some five seconds. */
+const TELLS_AT_ATTEMPT = 34;
+
+function askAgainMs(attempt: number): number {
+  return Math.min(LONGEST_ASK_AGAIN_MS, ASK_AGAIN_MS * 1.5 ** Math.max(0, attempt - ASKED_OFTEN_TIMES));
+}
 const END_BASE_MS = 100;
 const END_LONGEST_MS = 5_000;
 /** At its start a controller waits for answers no longer than this: a runtime that hangs keeps nobody from work. */
@@ -87,7 +98,7 @@ export class ReplicaPods {
     });
     const endMs = this.#options.clock.nowMs() + FIRST_ROUND_MS;
     while ([...this.#pods.values()].some(isUnanswered) && this.#options.clock.nowMs() < endMs) {
-      await new Promise<void>((resolve) => void this.#options.clock.after(FIRST_ASK_AGAIN_MS, resolve));
+      await new Promise<void>((resolve) => void this.#options.clock.after(ASK_AGAIN_MS, resolve));
     }
   }
 
@@ -252,10 +263,11 @@ export class ReplicaPods {
     };
     const again = (error?: unknown): void => {
       if (isOver) return;
-      if (error !== undefined && attempt === 10)
+      if (error !== undefined && attempt === TELLS_AT_ATTEMPT)
         this.#options.logger.warn({ replica: managed.host, err: error }, 'a runtime does not answer yet');
-      const delayMs = Math.min(LONGEST_ASK_AGAIN_MS, FIRST_ASK_AGAIN_MS * 1.5 ** Math.min(attempt, 20));
-      managed.cancelAsking = this.#options.clock.after(delayMs, () => this.#ask(managed, attempt + 1));
+      managed.cancelAsking = this.#options.clock.after(askAgainMs(attempt), () =>
+        this.#ask(managed, attempt + 1),
+      );
     };
     managed.admin.state().then((state) => {
       if (isOver || this.#isStopped || managed.isRemoving) return;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { commandFlags } from '../../../process/command-flags.ts';
 import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
-import { NODE_FLAGS } from '../../../process/node-flags.ts';
+import { NODE_FLAGS, RUNTIME_ENVIRONMENT } from '../../../process/node-flags.ts';
 import { identify, stillRuns } from '../../../process/process-identity.ts';
 import type { ObservedReplica, ReplicaOrigin } from '../../ports.ts';
 import { readJson, type StateFolder, writeJson } from './state-folder.ts';
@@ -117,7 +117,12 @@ export function launch(
     detached: true,
     // The parent's standard error is inherited, not piped: it outlives this controller.
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...inheritedEnvironment(), ...wanted.env, PILOTLIGHT_ADMIN_TOKEN: owner.token },
+    env: {
+      ...(wanted.command === undefined && RUNTIME_ENVIRONMENT),
+      ...inheritedEnvironment(),
+      ...wanted.env,
+      PILOTLIGHT_ADMIN_TOKEN: owner.token,
+    },
   });
   if (child.pid !== undefined) Object.assign(owner, identify(child.pid) ?? { pid: child.pid });
   writeJson(ownerPath(state, host), owner);

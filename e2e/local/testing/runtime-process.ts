@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
-import { NODE_FLAGS } from '../../../process/node-flags.ts';
+import { NODE_FLAGS, RUNTIME_ENVIRONMENT } from '../../../process/node-flags.ts';
 
 const MAIN = fileURLToPath(new URL('../../../runtime/main.ts', import.meta.url));
 
@@ -51,7 +51,13 @@ async function start(more: string[], environment: Record<string, string>): Promi
     {
       stdio: ['ignore', 'pipe', 'pipe'],
       // As the platform starts it: its sources come compiled.
-      env: { ...compileCacheEnvironment(), ...process.env, PILOTLIGHT_LOG_LEVEL: 'warn', ...environment },
+      env: {
+        ...compileCacheEnvironment(),
+        ...RUNTIME_ENVIRONMENT,
+        ...process.env,
+        PILOTLIGHT_LOG_LEVEL: 'warn',
+        ...environment,
+      },
     },
   );
   const exited = once(child, 'exit');

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SpecialiseEvent, SpecialiseRequest } from '../../../contracts/admin.ts';
 import { compileCacheEnvironment } from '../../../process/compile-cache.ts';
-import { NODE_FLAGS } from '../../../process/node-flags.ts';
+import { NODE_FLAGS, RUNTIME_ENVIRONMENT } from '../../../process/node-flags.ts';
 import { type Called, call } from './http-call.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -35,6 +35,7 @@ export class TestProcess {
       env: {
         // As the platform starts it: its sources come compiled.
         ...compileCacheEnvironment(),
+        ...RUNTIME_ENVIRONMENT,
         ...process.env,
         PILOTLIGHT_LOG_LEVEL: 'info',
         PILOTLIGHT_ADMIN_TOKEN: ADMIN_TOKEN,
