@@ -57,10 +57,7 @@ interface Measured {
  */
 async function measure(one: SizeClass, context: BenchmarkContext): Promise<Measured> {
   using folder = modelFolder();
-  const model = chainOfSize(one.sizeBytes);
-  const external = one.sizeBytes >= INSIDE_UP_TO_BYTES;
-  const files = writeOnnxFile(join(folder.path, 'model.onnx'), model, { external });
-  const width = Number(model.inputs[0]?.shape?.[1]);
+  const { files, width } = writeSized(folder.path, one.sizeBytes);
   const input = chainInput(width);
   await using store = await serveRanges(files);
   const measured: Measured = { unseenMs: [], seenMs: [], coldPages: 0, plainMs: [], fetchMs: [], curlMs: [] };
@@ -89,6 +86,14 @@ async function measure(one: SizeClass, context: BenchmarkContext): Promise<Measu
     measured.fetchMs.push(times.fetchMs);
   }
   return measured;
+}
+
+/** Its gigabytes are garbage afterwards: held, they would have this process collect garbage while it fetches. */
+function writeSized(folder: string, sizeBytes: number): { files: string[]; width: number } {
+  const model = chainOfSize(sizeBytes);
+  const external = sizeBytes >= INSIDE_UP_TO_BYTES;
+  const files = writeOnnxFile(join(folder, 'model.onnx'), model, { external });
+  return { files, width: Number(model.inputs[0]?.shape?.[1]) };
 }
 
 async function answered(
