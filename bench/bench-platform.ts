@@ -75,11 +75,16 @@ export interface ProcessMemory {
 
 /** @throws Error when there is no such process. */
 export function memoryOf(pid: number): ProcessMemory {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const sizeBytes = (name: string): number => {
-    const kibibytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+  const sizeBytes = sizesIn(pid, 'status');
+  return { residentBytes: sizeBytes('VmRSS'), peakBytes: sizeBytes('VmHWM') };
+}
+
+/** Sizes in bytes by their names in a file that the kernel keeps of a process. @throws Error when there is no such */
+export function sizesIn(pid: number, file: 'status' | 'smaps_rollup'): (name: string) => number {
+  const text = readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  return (name) => {
+    const kibibytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1];
     if (kibibytes === undefined) throw new Error(`process ${pid} tells no ${name}`);
     return Number(kibibytes) * 1024;
   };
-  return { residentBytes: sizeBytes('VmRSS'), peakBytes: sizeBytes('VmHWM') };
 }

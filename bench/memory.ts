@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startRuntime } from '../e2e/local/testing/runtime-process.ts';
@@ -10,6 +9,7 @@ import { plainStart, type StartingPoint } from '../runtime/engine/starting-point
 import type { OpenedModel } from '../runtime/storage/open-model.ts';
 import { openWithForms } from '../runtime/tools/opened-model.ts';
 import { settleForm } from '../runtime/tools/settle-form.ts';
+import { sizesIn } from './bench-platform.ts';
 import { type Benchmark, type BenchmarkContext, rounds } from './benchmark.ts';
 import { inferOnce } from './cold-start-client.ts';
 import { binaryRequest } from './inference-request.ts';
@@ -78,13 +78,8 @@ async function waitForRest(pid: number): Promise<void> {
 }
 
 function memoryOf(pid: number): Memory {
-  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-  const bytes = (field: string): number => {
-    const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(rollup)?.[1];
-    if (kibibytes === undefined) throw new Error(`process ${pid} tells no ${field}`);
-    return Number(kibibytes) * 1024;
-  };
-  return { resident: bytes('Rss'), proportional: bytes('Pss'), anonymous: bytes('Anonymous') };
+  const sizeBytes = sizesIn(pid, 'smaps_rollup');
+  return { resident: sizeBytes('Rss'), proportional: sizeBytes('Pss'), anonymous: sizeBytes('Anonymous') };
 }
 
 /** Makes the best form of a model, as a runtime does behind its first answer. */

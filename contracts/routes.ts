@@ -3,13 +3,13 @@ import { type ErrorCode, isErrorCode } from './errors.ts';
 
 /**
  * Routes: what activators need to know to carry requests. The activator holds one streaming
- * `GET /v1/routes?stream=<id>&after=<number>&activator=<id>&pod=<name>` to the controller; each line of the answer is one JSON message.
- * A stream begins with a snapshot, or, when the controller still has all changes after `after` of the same
- * `stream`, with those changes. Numbers grow by one with each change within a stream id; a restarted
- * controller has a new stream id and begins with a snapshot. A heartbeat follows on what the stream begins with, and
- * comes each ROUTES_HEARTBEAT_MS; an activator that hears nothing for ROUTES_SILENCE_MS reconnects and serves on with
- * what it has. Until the next snapshot or heartbeat it calls no service unknown: one may have come since. `activator` is its
- * identity in demand reports, `pod` the pod that it runs in; both may be left out.
+ * `GET /v1/routes?stream=<id>&after=<number>&activator=<id>&pod=<name>` to the controller; each line of the answer is
+ * one JSON message. A stream begins with a snapshot, or, when the controller still has all changes after `after` of the
+ * same `stream`, with those changes; a heartbeat says that those were all. Numbers grow by one with each change within a
+ * stream id; a restarted controller has a new stream id and begins with a snapshot. A heartbeat comes each
+ * ROUTES_HEARTBEAT_MS; an activator that hears nothing for ROUTES_SILENCE_MS reconnects and serves on with what it has.
+ * From the end of a stream to the next snapshot or heartbeat it calls no service unknown: one may have come since.
+ * `activator` is its identity in demand reports, `pod` the pod that it runs in; both may be left out.
  */
 export const ROUTES_PATH = '/v1/routes';
 export const ROUTES_HEARTBEAT_MS = 2_000;

@@ -5,8 +5,8 @@ import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pythonEnvironment } from '../../e2e/interop/python-environment.ts';
 import { waitFor } from '../../e2e/local/testing/wait-for.ts';
+import { pythonEnvironment } from '../../e2e/python-environment.ts';
 
 const READY_TIMEOUT_MS = 120_000;
 /** What a server has to end by itself before it is killed. */

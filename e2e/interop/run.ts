@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { manifestOf, TestPlatform } from '../local/testing/platform.ts';
 import { type RuntimeProcess, startRuntime } from '../local/testing/runtime-process.ts';
 import { type OnnxModel, type OnnxType, writeOnnxFile } from '../models/onnx-writer.ts';
-import { pythonEnvironment } from './python-environment.ts';
+import { pythonEnvironment } from '../python-environment.ts';
 
 /**
  * Runs clients of the protocol that others wrote, unmodified from PyPI, against runtimes and against a platform with

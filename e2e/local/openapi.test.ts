@@ -4,16 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PYTHON, pythonEnvironment } from '../interop/python-environment.ts';
 import { writeOnnxFile } from '../models/onnx-writer.ts';
+import { PYTHON, pythonEnvironment } from '../python-environment.ts';
 import { type RuntimeProcess, startRuntime } from './testing/runtime-process.ts';
 
 const HERE = join(import.meta.dirname, '../openapi');
 const INSTALL_TIMEOUT_MS = 300_000;
 const FUZZ_TIMEOUT_MS = 300_000;
 
+/** With what environments are made with, which Debian packs by itself. */
 const hasPython =
-  spawnSync(PYTHON, ['-c', 'import sys, venv; sys.exit(sys.version_info < (3, 10))']).status === 0;
+  spawnSync(PYTHON, ['-c', 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))']).status === 0;
 
 let folder: string;
 let runtime: RuntimeProcess;
@@ -37,7 +38,7 @@ afterAll(async () => {
 });
 
 test.skipIf(!hasPython)(
-  'the server does what its OpenAPI document says, for requests that schemathesis makes up from it (needs Python >= 3.10)',
+  'the server does what its OpenAPI document says, for requests that schemathesis makes up from it (needs Python >= 3.10 with venv)',
   async () => {
     const pytest = ['-m', 'pytest', '-p', 'no:cacheprovider', '--quiet', '--tb=short', HERE];
     const env = {

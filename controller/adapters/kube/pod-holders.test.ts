@@ -34,11 +34,24 @@ beforeEach(() => {
   const labels = { [LABELS.origin]: 'standby', [LABELS.pool]: 'default' };
   stored = { metadata: { namespace: 'team', name: 'default-a1', uid: 'pod', resourceVersion: '1', labels } };
   managed = {
+    host: ID,
     pod: stored,
+    admin: undefined,
+    runtime: {
+      incarnation: 'i1',
+      recycles: 0,
+      highestEpoch: 1,
+      state: 'ready',
+      claim: CLAIM,
+      inFlight: 0,
+      residentBytes: 0,
+      cachedModels: [],
+    },
+    left: undefined,
     isRemoving: false,
-    runtime: { claim: CLAIM },
-    observed: { origin: 'standby' },
-  } as unknown as ManagedPod;
+    observed: { id: ID, host: ID, origin: 'standby', state: 'ready', cachedModels: [], sinceMs: 0 },
+    cancelAsking: undefined,
+  };
   const pool = { metadata: { name: 'default', namespace: 'team', uid: 'pool' }, spec: {} } as StandbyPool;
   holders = new PodHolders({
     client: {

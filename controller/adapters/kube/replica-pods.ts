@@ -20,13 +20,8 @@ import { isTerminating, type NodeState, observePod } from './core/pod-state.ts';
 const ASK_AGAIN_MS = 25;
 const ASKED_OFTEN_TIMES = 24;
 const LONGEST_ASK_AGAIN_MS = 1_000;
-
-/** After some five seconds. */
+/** After four seconds and a half. */
 const TELLS_AT_ATTEMPT = 34;
-
-function askAgainMs(attempt: number): number {
-  return Math.min(LONGEST_ASK_AGAIN_MS, ASK_AGAIN_MS * 1.5 ** Math.max(0, attempt - ASKED_OFTEN_TIMES));
-}
 const END_BASE_MS = 100;
 const END_LONGEST_MS = 5_000;
 /** At its start a controller waits for answers no longer than this: a runtime that hangs keeps nobody from work. */
@@ -305,6 +300,10 @@ export class ReplicaPods {
     }
     this.#options.emit({ type: 'replica-changed', replica: observed });
   }
+}
+
+function askAgainMs(attempt: number): number {
+  return Math.min(LONGEST_ASK_AGAIN_MS, ASK_AGAIN_MS * 1.5 ** Math.max(0, attempt - ASKED_OFTEN_TIMES));
 }
 
 /** A runtime of ours that runs and has not said yet what it holds. */
